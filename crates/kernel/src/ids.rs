@@ -1,0 +1,255 @@
+//! Typed ids: a UUIDv7 inside, a prefix and base62 outside, made from a passed clock and rng.
+
+use crate::{Clock, Entropy, Moment};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A text is not an id of the expected kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid {0} id")]
+pub struct IdError(pub &'static str);
+
+/// Makes a UUIDv7: 48 bits of milliseconds, then 74 random bits.
+pub fn new_uuid_v7(clock: &dyn Clock, rng: &dyn Entropy) -> Uuid {
+    let mut random = [0; 10];
+    rng.fill(&mut random);
+    let millis = u64::try_from(clock.now().timestamp_millis()).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+}
+
+/// Writes `value` in base62, left-padded with zeros to `width` characters.
+#[must_use]
+pub fn base62(mut value: u128, width: usize) -> String {
+    let mut digits = Vec::with_capacity(width);
+    while value > 0 || digits.len() < width {
+        let index = usize::try_from(value % 62).unwrap_or_default();
+        digits.push(BASE62.get(index).copied().unwrap_or(b'0'));
+        value /= 62;
+    }
+    digits.reverse();
+    digits.into_iter().map(char::from).collect()
+}
+
+/// Reads base62; `None` for foreign characters or more than 128 bits.
+#[must_use]
+pub fn parse_base62(text: &str) -> Option<u128> {
+    let mut value: u128 = 0;
+    for byte in text.bytes() {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'A'..=b'Z' => byte - b'A' + 10,
+            b'a'..=b'z' => byte - b'a' + 36,
+            _ => return None,
+        };
+        value = value.checked_mul(62)?.checked_add(u128::from(digit))?;
+    }
+    if text.is_empty() { None } else { Some(value) }
+}
+
+/// Declares an id type: `prefix` + 22 characters of base62 outside, a UUIDv7 inside.
+macro_rules! declare_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            pub const PREFIX: &'static str = $prefix;
+
+            pub fn new(clock: &dyn Clock, rng: &dyn Entropy) -> Self {
+                Self(new_uuid_v7(clock, rng))
+            }
+
+            #[must_use]
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
+            #[must_use]
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}{}", Self::PREFIX, base62(self.0.as_u128(), 22))
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let digits = text.strip_prefix(Self::PREFIX).filter(|d| d.len() == 22);
+                digits
+                    .and_then(parse_base62)
+                    .map(|value| Self(Uuid::from_u128(value)))
+                    .ok_or(IdError(stringify!($name)))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+declare_id!(/// A paying organization.
+    OrgId, "org_");
+declare_id!(/// The credit account of an organization.
+    AccountId, "acc_");
+declare_id!(/// A person, across organizations.
+    PersonId, "usr_");
+declare_id!(/// A person in one organization.
+    MemberId, "mem_");
+declare_id!(/// A part of an organization with its own keys and budgets.
+    WorkspaceId, "wsp_");
+declare_id!(/// An API or management key.
+    KeyId, "key_");
+declare_id!(/// A customer's own key at a provider.
+    ProviderKeyId, "byok_");
+declare_id!(/// A model at a provider.
+    EndpointId, "ep_");
+declare_id!(/// One version of an endpoint's sale prices.
+    TariffId, "tar_");
+declare_id!(/// A purchase of credits.
+    PurchaseId, "pur_");
+declare_id!(/// A batch of catalog changes that staff may publish.
+    DraftId, "dft_");
+declare_id!(/// A member of staff.
+    StaffId, "stf_");
+
+/// One completed call: the unit of billing. Outside `gen-<unix seconds>-<20 base62>`, lossless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GenerationId(Uuid);
+
+const RANDOM_BITS: u32 = 74;
+
+impl GenerationId {
+    pub fn new(clock: &dyn Clock, rng: &dyn Entropy) -> Self {
+        Self(new_uuid_v7(clock, rng))
+    }
+
+    #[must_use]
+    pub const fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    #[must_use]
+    pub const fn uuid(self) -> Uuid {
+        self.0
+    }
+
+    /// Milliseconds since 1970 at which the id was made.
+    #[must_use]
+    pub fn unix_millis(self) -> u64 {
+        u64::try_from(self.0.as_u128() >> 80).unwrap_or_default()
+    }
+
+    /// The moment at which the id was made; the day partition of its rows derives from it.
+    #[must_use]
+    pub fn created_at(self) -> Moment {
+        let millis = i64::try_from(self.unix_millis()).unwrap_or(i64::MAX);
+        Moment::from_timestamp_millis(millis).unwrap_or_default()
+    }
+
+    fn random74(self) -> u128 {
+        let bits = self.0.as_u128();
+        let high = (bits >> 64) & 0xfff;
+        let low = bits & ((1 << 62) - 1);
+        (high << 62) | low
+    }
+}
+
+impl std::fmt::Display for GenerationId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let millis = self.unix_millis();
+        let packed = (u128::from(millis % 1000) << RANDOM_BITS) | self.random74();
+        write!(f, "gen-{}-{}", millis / 1000, base62(packed, 20))
+    }
+}
+
+impl std::str::FromStr for GenerationId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        const BAD: IdError = IdError("generation");
+        let (seconds, digits) = text.strip_prefix("gen-").and_then(|rest| rest.split_once('-')).ok_or(BAD)?;
+        let canonical = seconds.bytes().all(|b| b.is_ascii_digit()) && !seconds.starts_with('0');
+        if digits.len() != 20 || !canonical {
+            return Err(BAD);
+        }
+        let seconds: u64 = seconds.parse().map_err(|_not_a_number| BAD)?;
+        let packed = parse_base62(digits).ok_or(BAD)?;
+        let millis_part = u64::try_from(packed >> RANDOM_BITS).map_err(|_too_large| BAD)?;
+        let millis = seconds.checked_mul(1000).and_then(|s| s.checked_add(millis_part)).ok_or(BAD)?;
+        if millis_part > 999 || millis >= 1 << 48 {
+            return Err(BAD);
+        }
+        let random = packed & ((1 << RANDOM_BITS) - 1);
+        let bits = (u128::from(millis) << 80)
+            | (7 << 76)
+            | ((random >> 62) << 64)
+            | (2 << 62)
+            | (random & ((1 << 62) - 1));
+        Ok(Self(Uuid::from_u128(bits)))
+    }
+}
+
+impl Serialize for GenerationId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for GenerationId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::FixedClock;
+    use crate::rng::SeededEntropy;
+
+    #[test]
+    fn a_generation_id_survives_the_trip_through_its_text() {
+        let rng = SeededEntropy::new(7);
+        for millis in [1_786_465_029_123, 1_786_465_029_999, 1_000_000_000_000] {
+            let clock = FixedClock::at(Moment::from_timestamp_millis(millis).unwrap());
+            for _ in 0..500 {
+                let id = GenerationId::new(&clock, &rng);
+                let text = id.to_string();
+                assert_eq!(text.parse::<GenerationId>(), Ok(id), "{text}");
+                assert_eq!(id.created_at().timestamp_millis(), millis);
+                assert_eq!(id.uuid().get_version_num(), 7);
+            }
+        }
+    }
+
+    #[test]
+    fn foreign_texts_are_not_ids() {
+        for text in ["", "gen-", "gen-1-2", "gen-1786465029-zzzzzzzzzzzzzzzzzzzz", "gen-01-00000000000000000000", "org_x"] {
+            assert!(text.parse::<GenerationId>().is_err(), "{text}");
+        }
+        assert!("org_0".parse::<OrgId>().is_err());
+        let id = OrgId::from_uuid(Uuid::from_u128(u128::MAX));
+        assert_eq!(id.to_string().parse::<OrgId>(), Ok(id));
+        assert!(id.to_string().replace("org_", "key_").parse::<OrgId>().is_err());
+    }
+}

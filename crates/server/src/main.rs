@@ -1,0 +1,2 @@
+//! server: stub.
+fn main() {}
