@@ -1,1 +1,19 @@
-//! billing: stub.
+//! What does it cost, who owes whom: quotes, charges, fees, the credit engine's contract, the ledger's
+//! contract, purchases and the proof of the books.
+//!
+//! No floats, no SQL, no Redis, no Stripe types, no provider's dialect. The rules are told in
+//! `docs/money.md`; every rule is one table of cases beside its code.
+
+pub mod credits;
+pub mod engine;
+pub mod fees;
+pub mod generation;
+pub mod ledger;
+pub mod price;
+pub mod purchase;
+pub mod verify;
+
+pub use credits::Credits;
+pub use engine::{AccountRef, Cap, CapId, CreditEngine, HoldKey};
+pub use generation::{AttemptRecord, GenerationRecord};
+pub use ledger::Ledger;

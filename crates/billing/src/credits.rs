@@ -1,0 +1,148 @@
+//! The credit engine with the ledger behind it: an account or cap that the engine does not know is
+//! loaded from PostgreSQL and the act is tried again.
+
+use crate::engine::{
+    AccountRef, Balance, CapId, CapUse, CreditEngine, Credited, EngineUpkeep, Extended, Grant, HoldKey,
+    Reserve, Reserved, Settled, Settlement,
+};
+use crate::ledger::Ledger;
+use kernel::{Clock, NanoUsd, StoreError};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Loads tried for one act before giving up: the account, then each of at most five caps.
+const LOADS_MAX: usize = 6;
+
+/// Credits as gateway and pages use them.
+#[derive(Clone)]
+pub struct Credits {
+    engine: Arc<dyn CreditEngine>,
+    upkeep: Arc<dyn EngineUpkeep>,
+    ledger: Arc<dyn Ledger>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Credits {
+    #[must_use]
+    pub fn new(
+        engine: Arc<dyn CreditEngine>,
+        upkeep: Arc<dyn EngineUpkeep>,
+        ledger: Arc<dyn Ledger>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { engine, upkeep, ledger, clock }
+    }
+
+    /// Sets money aside; loads the account or a cap first where the engine does not know it.
+    pub async fn reserve(&self, request: &Reserve<'_>) -> Result<Reserved, StoreError> {
+        for _ in 0..LOADS_MAX {
+            match self.engine.reserve(request).await? {
+                Reserved::AccountMissing => self.load(request.account).await?,
+                Reserved::CapMissing(cap) => self.load_cap(request.account, &cap).await?,
+                answer => return Ok(answer),
+            }
+        }
+        Err(StoreError::corrupt(format!("account {} stays unknown to the engine", request.account.account)))
+    }
+
+    pub async fn extend(
+        &self,
+        hold: &Grant,
+        extra: NanoUsd,
+        metered: NanoUsd,
+        lifetime: Duration,
+    ) -> Result<Extended, StoreError> {
+        self.engine.extend(hold, extra, metered, lifetime).await
+    }
+
+    pub async fn settle(
+        &self,
+        hold: &HoldKey,
+        account: AccountRef,
+        settlement: &Settlement<'_>,
+    ) -> Result<Settled, StoreError> {
+        self.engine.settle(hold, account, settlement).await
+    }
+
+    pub async fn release(&self, hold: &HoldKey, account: AccountRef) -> Result<Settled, StoreError> {
+        self.engine.release(hold, account).await
+    }
+
+    /// The account as the engine sees it, loaded first where needed.
+    pub async fn balance(&self, account: AccountRef) -> Result<Balance, StoreError> {
+        for _ in 0..2 {
+            if let Some(balance) = self.engine.balance(account).await? {
+                return Ok(balance);
+            }
+            self.load(account).await?;
+        }
+        Err(StoreError::corrupt(format!("account {} stays unknown to the engine", account.account)))
+    }
+
+    /// The named caps with their use; a cap that is not set anywhere is left out.
+    pub async fn caps(&self, account: AccountRef, ids: &[CapId]) -> Result<Vec<CapUse>, StoreError> {
+        let mut known = self.engine.caps(account, ids).await?;
+        if known.len() < ids.len() {
+            self.balance(account).await?;
+            for id in ids.iter().filter(|id| !known.iter().any(|cap| &&cap.id == id)) {
+                self.load_cap_if_set(account, id).await?;
+            }
+            known = self.engine.caps(account, ids).await?;
+        }
+        Ok(known)
+    }
+
+    /// Whether the engine has, or lately had, a hold of this key.
+    pub async fn knows(&self, hold: &HoldKey, account: AccountRef) -> Result<bool, StoreError> {
+        self.engine.knows(hold, account).await
+    }
+
+    /// Tells the engine every credit of an account that it has not seen, in order.
+    pub async fn send_credits(&self, account: AccountRef, from_seq: i64) -> Result<(), StoreError> {
+        const BATCH: u32 = 100;
+        let mut have = from_seq;
+        loop {
+            let entries = self.ledger.credits_after(account, have, BATCH).await?;
+            let Some(last) = entries.last().map(|entry| entry.seq) else { break };
+            for entry in &entries {
+                match self.upkeep.credit(entry).await? {
+                    Credited::Done { .. } | Credited::Already => {}
+                    Credited::Gap { have: at } if at < have => {
+                        return self.restart_credits(account, at).await;
+                    }
+                    Credited::Gap { .. } => return Ok(()),
+                    Credited::AccountMissing => break,
+                }
+            }
+            have = last;
+        }
+        self.ledger.acknowledge_credits(account.account, have).await
+    }
+
+    async fn restart_credits(&self, account: AccountRef, have: i64) -> Result<(), StoreError> {
+        self.ledger.acknowledge_credits(account.account, have).await
+    }
+
+    async fn load(&self, account: AccountRef) -> Result<(), StoreError> {
+        let state = self.ledger.account_state(account.account, self.clock.now()).await?;
+        let state = state.ok_or_else(|| StoreError::corrupt(format!("no account {}", account.account)))?;
+        self.upkeep.load(&state).await?;
+        Ok(())
+    }
+
+    async fn load_cap(&self, account: AccountRef, cap: &CapId) -> Result<(), StoreError> {
+        if self.load_cap_if_set(account, cap).await? {
+            Ok(())
+        } else {
+            Err(StoreError::corrupt(format!("cap {} of account {} is not set", cap.0, account.account)))
+        }
+    }
+
+    async fn load_cap_if_set(&self, account: AccountRef, cap: &CapId) -> Result<bool, StoreError> {
+        let Some(cap) = self.ledger.cap(account.account, cap, self.clock.now()).await? else {
+            return Ok(false);
+        };
+        self.upkeep.set_cap(account, &cap).await?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,412 @@
+//! The contract of the credit engine: money is set aside before a call and settled after it, on one
+//! account with all of its caps, in one atomic act. `store-redis` implements it.
+//!
+//! The engine decides; PostgreSQL is the truth. Every act is idempotent by its hold key, and every act
+//! that could not be carried out says why as a value. See `docs/money.md`.
+
+use crate::fees::Allowance;
+use async_trait::async_trait;
+use kernel::ids::{AccountId, GenerationId};
+use kernel::{NanoUsd, StoreError};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Number of ledger shards; all keys of one account share one Redis hash slot `{cNN}`.
+pub const SHARDS: u8 = 64;
+
+/// An account and the shard it lives in (fixed at sign-up, stored with the account).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AccountRef {
+    pub account: AccountId,
+    /// 0 … 63.
+    pub shard: u8,
+}
+
+/// The shard of a new account: a stable hash of its id.
+#[must_use]
+pub fn shard_of(account: AccountId) -> u8 {
+    let folded = account.uuid().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    u8::try_from((folded >> 32) % u64::from(SHARDS)).unwrap_or_default()
+}
+
+/// Names a hold: the generation and which funding of it (0 the customer's own key, 1 our credential).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HoldKey {
+    pub generation: GenerationId,
+    pub funding: u8,
+}
+
+/// Names a cap: `k:<key id>`, `m:<member id>`, `w:<workspace id>`, `o:<org id>` or `g:<guardrail id>`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CapId(pub String);
+
+/// When a cap starts anew, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CapPeriod {
+    /// Never: a total.
+    Total,
+    Daily,
+    /// From Monday.
+    Weekly,
+    Monthly,
+}
+
+impl CapPeriod {
+    /// The one-letter code of Redis and the database: n, d, w, m.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Total => "n",
+            Self::Daily => "d",
+            Self::Weekly => "w",
+            Self::Monthly => "m",
+        }
+    }
+
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        [Self::Total, Self::Daily, Self::Weekly, Self::Monthly].into_iter().find(|p| p.code() == code)
+    }
+}
+
+/// A spending cap with what its current window has used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cap {
+    pub id: CapId,
+    pub limit: NanoUsd,
+    pub period: CapPeriod,
+    /// The window id that `used` belongs to (days, weeks, or months as the engine numbers them; `0` for a total).
+    pub window: i64,
+    pub used: NanoUsd,
+}
+
+/// Everything Redis must know about an account, read from PostgreSQL in one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountState {
+    pub account: AccountRef,
+    /// Sum of all ledger movements.
+    pub posted: NanoUsd,
+    /// Sequence of the last credit that is part of `posted`.
+    pub credit_seq: i64,
+    /// Sequence of the last debit that is part of `posted`.
+    pub debit_seq: i64,
+    /// Purchases and grants ever, minus refunds and disputes: `total_credits` of the API.
+    pub granted: NanoUsd,
+    pub frozen: bool,
+    pub byok: ByokState,
+    pub caps: Vec<Cap>,
+}
+
+/// The BYOK counter of the current month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByokState {
+    pub allowance: Allowance,
+    /// Year × 12 + month − 1.
+    pub month: i64,
+    pub requests: u64,
+    pub list_price: NanoUsd,
+}
+
+/// Who pays the provider for this hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Funding {
+    /// Our credential: the hold and the charge are the price.
+    Credits,
+    /// The customer's own key: the hold and the charge are the fee, and nothing within the allowance.
+    OwnKey,
+}
+
+/// A request to set money aside.
+#[derive(Debug, Clone)]
+pub struct Reserve<'a> {
+    pub key: HoldKey,
+    pub account: AccountRef,
+    /// What the call may cost at most.
+    pub want: NanoUsd,
+    /// The least that makes the call worthwhile; equal to `want` when the output bound was given.
+    pub least: NanoUsd,
+    /// After so long without `extend` the sweeper settles the hold at its metered amount.
+    pub lifetime: Duration,
+    pub funding: Funding,
+    /// All caps that apply. A cap that the engine does not know is an error, never "unlimited".
+    pub caps: &'a [CapId],
+}
+
+/// Whether an own-key call uses up allowance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ticket {
+    /// Not an own-key call.
+    None,
+    /// Within the allowance; the hold is zero.
+    Free,
+    /// Beyond it; the hold is the fee. It is still charged nothing when allowance is left at settling.
+    Paid,
+}
+
+/// A cap and the window in which a hold counts against it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapWindow {
+    pub cap: CapId,
+    pub window: i64,
+}
+
+/// Money set aside. It must be settled or released; the sweeper is the last resort.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Grant {
+    pub key: HoldKey,
+    pub account: AccountRef,
+    pub amount: NanoUsd,
+    /// Left beside all holds after this one.
+    pub available: NanoUsd,
+    pub ticket: Ticket,
+    pub windows: Vec<CapWindow>,
+    pub epoch: i64,
+}
+
+/// The engine's answer to a reserve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reserved {
+    Granted(Grant),
+    /// The balance does not cover `least`.
+    Insufficient {
+        available: NanoUsd,
+        balance: NanoUsd,
+        reserved: NanoUsd,
+    },
+    /// A cap does not cover `least`.
+    CapExceeded {
+        cap: CapId,
+        limit: NanoUsd,
+        used: NanoUsd,
+        reserved: NanoUsd,
+        period: CapPeriod,
+    },
+    Frozen,
+    /// A hold of this key is open (the same call sent twice): its amount.
+    Duplicate(NanoUsd),
+    /// A hold of this key was closed already.
+    Closed,
+    /// Redis does not know the account in this epoch: load it and ask again.
+    AccountMissing,
+    /// Redis does not know this cap: load it and ask again.
+    CapMissing(CapId),
+}
+
+/// The engine's answer to an extend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Extended {
+    /// The hold is now this large.
+    Granted { amount: NanoUsd },
+    /// The heartbeat counted; the growth was refused.
+    Refused { available: NanoUsd },
+    /// There is no such hold any more.
+    NoHold,
+}
+
+/// The engine's answer to a settle or a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// Closed by this call. `charge + uncollected` is what was asked for.
+    Done { charge: NanoUsd, uncollected: NanoUsd, balance: NanoUsd },
+    /// Closed before, with this charge: the same act twice, or the sweeper came first.
+    Already { kind: ClosedBy, charge: NanoUsd },
+    /// Neither a hold nor a trace of one.
+    NoHold,
+}
+
+/// What closed a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClosedBy {
+    Settle,
+    Release,
+    Sweep,
+}
+
+/// An account as the engine sees it now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Balance {
+    /// Settled money; holds are not spent.
+    pub balance: NanoUsd,
+    pub reserved: NanoUsd,
+    /// Purchases and grants ever, up to `credit_seq`.
+    pub granted: NanoUsd,
+    pub credit_seq: i64,
+    pub debit_seq: i64,
+    pub frozen: bool,
+}
+
+/// A cap as the engine sees it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CapUse {
+    pub id: CapId,
+    pub limit: NanoUsd,
+    pub period: CapPeriod,
+    pub window: i64,
+    pub used: NanoUsd,
+    pub reserved: NanoUsd,
+}
+
+/// A credit or debit that was born in PostgreSQL, with its gapless sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CreditEntry {
+    pub account: AccountRef,
+    pub seq: i64,
+    pub delta: NanoUsd,
+    /// It counts as purchased or granted (not a correction).
+    pub is_grant: bool,
+}
+
+/// The engine's answer to a credit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credited {
+    Done {
+        balance: NanoUsd,
+    },
+    /// It has this sequence already.
+    Already,
+    /// It is still at this sequence; send from the next one.
+    Gap {
+        have: i64,
+    },
+    /// It does not know the account; the next load brings the credit.
+    AccountMissing,
+}
+
+/// The credit engine. Every method is one atomic act in one shard.
+#[async_trait]
+pub trait CreditEngine: Send + Sync {
+    async fn reserve(&self, request: &Reserve<'_>) -> Result<Reserved, StoreError>;
+
+    /// Grows a hold by `extra` (all or nothing), raises its metered amount and renews its lifetime.
+    async fn extend(
+        &self,
+        hold: &Grant,
+        extra: NanoUsd,
+        metered: NanoUsd,
+        lifetime: Duration,
+    ) -> Result<Extended, StoreError>;
+
+    /// Closes a hold at a charge: the hold and, above it, at most what is available and left in every cap.
+    /// `list_price` counts against a list-price allowance. `record` is the generation for the ledger.
+    async fn settle(
+        &self,
+        hold: &HoldKey,
+        account: AccountRef,
+        settlement: &Settlement<'_>,
+    ) -> Result<Settled, StoreError>;
+
+    /// Closes a hold without a charge and gives its ticket back.
+    async fn release(&self, hold: &HoldKey, account: AccountRef) -> Result<Settled, StoreError>;
+
+    async fn balance(&self, account: AccountRef) -> Result<Option<Balance>, StoreError>;
+
+    /// The named caps that the engine knows, with their current windows.
+    async fn caps(&self, account: AccountRef, ids: &[CapId]) -> Result<Vec<CapUse>, StoreError>;
+
+    /// Whether a hold is open or was closed within the last hour.
+    async fn knows(&self, hold: &HoldKey, account: AccountRef) -> Result<bool, StoreError>;
+}
+
+/// What closes a hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Settlement<'a> {
+    /// Price (own credential) or fee (own key) of the usage, rounded down.
+    pub amount: NanoUsd,
+    /// The price at catalog rates; equal to `amount` for credits.
+    pub list_price: NanoUsd,
+    /// The packed [`GenerationRecord`](crate::GenerationRecord); goes to the ledger with the charge.
+    pub record: &'a str,
+}
+
+/// Acts that keep the engine in step with PostgreSQL; only jobs and `billing::Credits` use them.
+#[async_trait]
+pub trait EngineUpkeep: Send + Sync {
+    /// Makes the account known in this epoch; `false` when it already was (nothing is overwritten).
+    async fn load(&self, state: &AccountState) -> Result<bool, StoreError>;
+
+    /// Sets a cap. A change of period starts a new window; `used` counts only for a cap that was unknown.
+    async fn set_cap(&self, account: AccountRef, cap: &Cap) -> Result<(), StoreError>;
+
+    async fn credit(&self, entry: &CreditEntry) -> Result<Credited, StoreError>;
+
+    async fn freeze(&self, account: AccountRef, frozen: bool) -> Result<(), StoreError>;
+
+    /// Settles up to `limit` expired holds of a shard at their metered amounts; how many there were.
+    async fn sweep(&self, shard: u8, limit: u32) -> Result<u32, StoreError>;
+
+    /// The shard's epoch in Redis; `None` when this Redis has none.
+    async fn epoch(&self, shard: u8) -> Result<Option<i64>, StoreError>;
+
+    /// Opens an epoch (from PostgreSQL's `shard_epoch`) on this Redis. It must be higher than the one there.
+    async fn open_epoch(&self, shard: u8, epoch: i64) -> Result<(), StoreError>;
+}
+
+/// One entry of a shard's outbox stream: a closed hold on its way to the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxEntry {
+    /// Redis stream id.
+    pub id: String,
+    pub shard: u8,
+    pub epoch: i64,
+    pub key: HoldKey,
+    pub kind: ClosedBy,
+    pub account: AccountId,
+    pub charge: NanoUsd,
+    pub uncollected: NanoUsd,
+    pub held: NanoUsd,
+    pub list_price: NanoUsd,
+    pub ticket: Ticket,
+    /// The month in which the ticket was taken (0 without one).
+    pub byok_month: i64,
+    pub windows: Vec<CapWindow>,
+    /// Balance after this debit.
+    pub balance_after: NanoUsd,
+    pub debit_seq: i64,
+    pub credit_seq: i64,
+    /// The packed generation; empty for a sweep.
+    pub record: String,
+}
+
+/// Reading the outbox streams; only the ingest job does.
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// Up to `limit` entries of each shard after its given id, in order.
+    async fn read(&self, after: &[(u8, String)], limit: u32) -> Result<Vec<OutboxEntry>, StoreError>;
+
+    /// Forgets entries up to and including an id that the ledger has committed.
+    async fn trim(&self, shard: u8, epoch: i64, upto: &str) -> Result<(), StoreError>;
+
+    /// Entries not yet trimmed, over all shards.
+    async fn length(&self) -> Result<u64, StoreError>;
+}
+
+/// Reading the engine's state for the proof of the books.
+#[async_trait]
+pub trait EngineAudit: Send + Sync {
+    /// Every account of a shard, with the sum of its open holds and its caps.
+    async fn accounts(&self, shard: u8) -> Result<Vec<AuditedAccount>, StoreError>;
+
+    /// Open holds whose lifetime ended more than `grace` ago, over all shards.
+    async fn overdue_holds(&self, grace: Duration) -> Result<u64, StoreError>;
+
+    /// Open holds over all shards.
+    async fn open_holds(&self) -> Result<u64, StoreError>;
+}
+
+/// An account of the engine for the proof of the books.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditedAccount {
+    pub account: AccountId,
+    pub balance: Balance,
+    /// Sum of the amounts of its open holds; must equal `balance.reserved`.
+    pub held: NanoUsd,
+    pub caps: Vec<CapUse>,
+    pub epoch: i64,
+}

@@ -1,0 +1,110 @@
+//! The contract of the double-entry ledger. PostgreSQL implements it; each method is one transaction.
+//!
+//! One row is one movement: debit account, credit account, an amount above zero. Rows are never changed.
+
+use crate::engine::{AccountRef, AccountState, CapId, CreditEntry, OutboxEntry};
+use crate::purchase::{Grant, Granted, NewPurchase, Purchase, PurchaseEnd};
+use async_trait::async_trait;
+use kernel::ids::{AccountId, OrgId, PurchaseId};
+use kernel::{Moment, StoreError};
+
+/// What the ledger knows and the engine must learn; the gateway's side of the ledger.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Posted balance, sequences, caps with their use and BYOK counters of one account, from one snapshot.
+    async fn account_state(
+        &self,
+        account: AccountId,
+        now: Moment,
+    ) -> Result<Option<AccountState>, StoreError>;
+
+    /// One cap with its use; `None` when no such cap is set.
+    async fn cap(
+        &self,
+        account: AccountId,
+        cap: &CapId,
+        now: Moment,
+    ) -> Result<Option<crate::engine::Cap>, StoreError>;
+
+    /// Credits of an account after a sequence, in order, for the engine to learn.
+    async fn credits_after(
+        &self,
+        account: AccountRef,
+        seq: i64,
+        limit: u32,
+    ) -> Result<Vec<CreditEntry>, StoreError>;
+
+    /// Accounts that have credits the engine has not acknowledged, with the sequence it is known to have.
+    async fn unsent_credits(&self, limit: u32) -> Result<Vec<(AccountRef, i64)>, StoreError>;
+
+    /// Remembers that the engine has an account's credits up to a sequence.
+    async fn acknowledge_credits(&self, account: AccountId, seq: i64) -> Result<(), StoreError>;
+
+    /// The epoch of each shard; a shard without a row has none yet.
+    async fn epochs(&self) -> Result<Vec<(u8, i64)>, StoreError>;
+
+    /// Raises a shard's epoch by one (from 0), resets its cursor, and returns the new epoch.
+    async fn next_epoch(&self, shard: u8, redis_run_id: &str) -> Result<i64, StoreError>;
+}
+
+/// The ingest writer's side: outbox entries become movements and generations.
+#[async_trait]
+pub trait IngestLedger: Send + Sync {
+    /// Takes or renews the one writer's lease; the token that every batch must carry, or `None` when another
+    /// process has it.
+    async fn lease(&self, owner: &str, seconds: u32) -> Result<Option<i64>, StoreError>;
+
+    /// The stream id up to which each shard is booked in its current epoch (`0-0` at its start).
+    async fn cursors(&self) -> Result<Vec<(u8, String)>, StoreError>;
+
+    /// Books a batch in order with the cursors, in one transaction. Duplicates change nothing.
+    async fn ingest(&self, lease: i64, batch: &[OutboxEntry]) -> Result<Ingested, StoreError>;
+}
+
+/// What a batch did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ingested {
+    pub movements: u64,
+    pub duplicates: u64,
+    /// Entries whose balance after booking differed from the engine's at equal credit sequence.
+    pub divergences: u64,
+    /// The lease was lost; nothing was written.
+    pub lost_lease: bool,
+}
+
+/// Purchases: the payment side of the ledger.
+#[async_trait]
+pub trait PurchaseLedger: Send + Sync {
+    /// Records an intended purchase before the payment provider is asked. Twice with one id is once.
+    async fn open_purchase(&self, purchase: &NewPurchase) -> Result<Purchase, StoreError>;
+
+    /// Remembers the payment provider's checkout session.
+    async fn attach_session(
+        &self,
+        org: OrgId,
+        id: PurchaseId,
+        session: &str,
+        url: &str,
+    ) -> Result<(), StoreError>;
+
+    async fn purchase(&self, org: OrgId, id: PurchaseId) -> Result<Option<Purchase>, StoreError>;
+
+    /// Newest first.
+    async fn purchases(&self, org: OrgId, limit: u32) -> Result<Vec<Purchase>, StoreError>;
+
+    /// Finds a purchase by the payment provider's session, across organizations (the webhook has no org).
+    async fn purchase_by_session(&self, session: &str) -> Result<Option<Purchase>, StoreError>;
+
+    /// Purchases still open that were begun before a moment: the poller asks the payment provider about them.
+    async fn open_purchases(&self, begun_before: Moment, limit: u32) -> Result<Vec<Purchase>, StoreError>;
+
+    /// Grants the credits of a paid purchase: clearing → customer (amount) and clearing → fee revenue (fee),
+    /// with the account's next credit sequence. The grant key is the purchase: twice is once.
+    async fn grant(&self, grant: &Grant) -> Result<Granted, StoreError>;
+
+    /// Ends a purchase that will not be paid. A granted one stays granted.
+    async fn end_purchase(&self, id: PurchaseId, end: PurchaseEnd) -> Result<(), StoreError>;
+
+    /// Notes a webhook event; `false` when it was noted before.
+    async fn note_event(&self, event: &str, kind: &str) -> Result<bool, StoreError>;
+}
