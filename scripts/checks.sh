@@ -1,14 +1,138 @@
 # shellcheck shell=bash
-# `./dev check`, `./dev test` and `./dev sqlx`.
+# shellcheck disable=SC2153 # variables cross the files of scripts/
+# `./dev check`, `./dev test`, `./dev with-stores` and `./dev sqlx`.
 
-cmd_sqlx() {
+# ---- check ----
+
+cmd_check() {
+  local full=""
+  case "${1:-}" in
+    --full) full=1 ;;
+    "") ;;
+    *) die "unknown option of check: $1" ;;
+  esac
   ensure_rust
-  find_postgres || need postgresql "postgresql@17" "PostgreSQL $PG_MIN or newer: describes the queries"
-  find_redis || need redis-server redis "Redis $REDIS_MIN or newer"
   install_missing
-  trap 'stop_stores test' EXIT
+  ensure_component fmt rustfmt
+  ensure_component clippy clippy
+  step "format" cargo fmt --all --check
+  if have shellcheck; then
+    step "shell scripts" shellcheck -x dev scripts/*.sh .ci/run deploy/check
+  else
+    say "shellcheck is not installed; the shell scripts are not checked"
+  fi
+  step "the house's rules" cargo run --quiet -p xtask -- tidy
+  # The offline parts of cargo-deny, from the same deny.toml: compiling cargo-deny itself takes too long here.
+  step "licenses, bans, sources" cargo run --quiet -p xtask -- supply
+  step "lints" cargo clippy --workspace --all-targets -- -D warnings
+  if [ -n "$full" ]; then
+    cargo deny --version >/dev/null 2>&1 || step "installing cargo-deny" cargo install cargo-deny --locked
+    step "cargo-deny" cargo deny --offline check licenses bans sources
+    step "deployment files" deploy/check
+  fi
+  say "Everything is in order."
+}
+
+step() {
+  local name="$1"
+  shift
+  say "check: $name"
+  "$@" </dev/null || die "check failed: $name"
+}
+
+# ---- test ----
+
+cmd_test() {
+  local full="" arguments=() argument code=0
+  for argument in "$@"; do
+    if [ "$argument" = --full ]; then full=1; else arguments+=("$argument"); fi
+  done
+  if alive test; then die "another ./dev test (pid $(pid_of test)) uses this checkout's test stores"; fi
+  ensure_rust
+  ensure_stores private
+  ensure_test_tools
+  install_missing
+  find_chromium || die "Chromium is missing"
+  ensure_nextest
+  python_clients
+  node_modules tests/clients
+  node_modules tests/browser
+  # Built before the stores start, with the selection and features that the runner uses, so that it builds nothing.
+  say "Building everything (the first time takes minutes)"
+  cargo build --workspace --all-targets </dev/null
+  record test $$
+  trap 'stop_stores test; rm -f "$PIDS/test"' EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
-  start_test_stores
+  start_empty_stores test
+  test_environment
+  if [ -n "$full" ]; then export FAREBOX_TEST_FULL=1; fi
+  cargo nextest run --workspace ${arguments[@]+"${arguments[@]}"} </dev/null || code=$?
+  exit "$code"
+}
+
+# What the tests read. They create databases of their own on the given server.
+test_environment() {
+  store_environment
+  export FAREBOX_BIN="${CARGO_TARGET_DIR:-$ROOT/target}/debug/farebox"
+  export FAREBOX_SIMULATORS_BIN="${CARGO_TARGET_DIR:-$ROOT/target}/debug/farebox-simulators"
+  export FAREBOX_PYTHON="$STATE/venv/bin/python"
+  export FAREBOX_NODE_MODULES="$ROOT/tests/clients/node_modules"
+  export FAREBOX_BROWSER_MODULES="$ROOT/tests/browser/node_modules"
+  export FAREBOX_CHROMIUM="$CHROMIUM"
+}
+
+store_environment() {
+  export FAREBOX_TEST_DATABASE_URL="$STORE_DATABASE_URL" FAREBOX_TEST_REDIS_URL="$STORE_REDIS_URL"
+  export FAREBOX_TEST_REDIS_SERVER="$REDIS_BIN" FAREBOX_TEST_PG_BIN="$PG_BIN"
+}
+
+# Made again when the pinned versions change.
+python_clients() {
+  local venv="$STATE/venv" wanted
+  wanted=$(cat tests/clients/requirements.txt tests/clients/constraints.txt | cksum)
+  [ "$(cat "$venv/farebox-stamp" 2>/dev/null || true)" != "$wanted" ] || return 0
+  say "Installing the Python clients into .farebox/venv (about 160 MB)"
+  mkdir -p "$STATE"
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
+    -r tests/clients/requirements.txt -c tests/clients/constraints.txt </dev/null
+  printf '%s\n' "$wanted" >"$venv/farebox-stamp"
+}
+
+node_modules() { # DIR
+  local wanted
+  wanted=$(cksum <"$1/package-lock.json")
+  [ "$(cat "$1/node_modules/.farebox-stamp" 2>/dev/null || true)" != "$wanted" ] || return 0
+  say "Installing the Node packages of $1"
+  (cd "$1" && npm ci --silent --no-audit --no-fund --ignore-scripts </dev/null)
+  printf '%s\n' "$wanted" >"$1/node_modules/.farebox-stamp"
+}
+
+# ---- one command on empty stores of its own ----
+
+begin_scratch() {
+  ensure_rust
+  ensure_stores private
+  install_missing
+  SCRATCH="scratch-$$"
+  trap 'forget_stores "$SCRATCH"' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  start_empty_stores "$SCRATCH"
+  store_environment
+}
+
+cmd_with_stores() {
+  local code=0
+  [ $# -gt 0 ] || die "with-stores needs a command"
+  begin_scratch
+  "$@" || code=$?
+  exit "$code"
+}
+
+cmd_sqlx() {
+  begin_scratch
   PATH="$PG_BIN:$PATH" cargo run --quiet -p xtask -- sqlx --database-url "$STORE_DATABASE_URL" "$@"
 }

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # What ./dev needs from the machine, and how it gets there. Installs only what is missing, and says why first.
+# shellcheck disable=SC2034,SC2119,SC2120 # variables and arguments cross the files of scripts/
 
 PG_MIN=15
 REDIS_MIN=7
@@ -48,9 +49,9 @@ find_postgres() {
   for dir in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql@*/bin \
     /usr/local/opt/postgresql@*/bin /Applications/Postgres.app/Contents/Versions/*/bin \
     "$(dirname "$(command -v postgres 2>/dev/null || echo /nowhere/postgres)")"; do
-    [ -x "$dir/initdb" ] && [ -x "$dir/postgres" ] || continue
+    if ! [ -x "$dir/initdb" ] || ! [ -x "$dir/postgres" ]; then continue; fi
     version=$(pg_version "$dir")
-    [ -n "$version" ] && [ "$version" -ge "$PG_MIN" ] || continue
+    if [ "${version:-0}" -lt "$PG_MIN" ]; then continue; fi
     if [ -n "$wanted" ] && [ "$version" != "$wanted" ]; then continue; fi
     if [ "$version" -gt "$best" ]; then best="$version" PG_BIN="$dir"; fi
   done
@@ -95,12 +96,13 @@ ensure_rust() {
   have cc || need build-essential "" "a C compiler and linker: some crates contain C"
 }
 
+# `private`: stores of our own are needed whatever DATABASE_URL and REDIS_URL say.
 ensure_stores() {
-  if [ -z "${DATABASE_URL:-}" ]; then
+  if [ -z "${DATABASE_URL:-}" ] || [ "${1:-}" = private ]; then
     find_postgres || need postgresql "postgresql@17" \
       "PostgreSQL $PG_MIN or newer: the ledger, accounts and catalog (a private instance runs in .farebox; set DATABASE_URL to use your own)"
   fi
-  if [ -z "${REDIS_URL:-}" ]; then
+  if [ -z "${REDIS_URL:-}" ] || [ "${1:-}" = private ]; then
     find_redis || need redis-server redis \
       "Redis $REDIS_MIN or newer: live balances and limits (a private instance runs in .farebox; set REDIS_URL to use your own)"
   fi
@@ -108,7 +110,9 @@ ensure_stores() {
 
 ensure_test_tools() {
   find_chromium || need chromium "" "Chromium: the journeys drive a real browser (on macOS, install Chrome or Chromium yourself)"
-  have node && have npm || need "nodejs npm" node "Node.js and npm: the official Node clients are part of the tests"
+  if ! have node || ! have npm; then
+    need "nodejs npm" node "Node.js and npm: the official Node clients are part of the tests"
+  fi
   python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || need "python3 python3-venv" python "Python 3 with venv: the official Python clients are part of the tests"
 }
 

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2153,SC2034 # variables cross the files of scripts/
 # `./dev up` and what belongs to it: secrets, build, simulators, migrations, the service, the demo account, dev.json.
 
 PROFILE=debug
@@ -222,7 +223,7 @@ seed_demo() {
 
 write_dev_json() {
   local pids="" role key
-  for role in $(stack_roles); do pids="$pids${pids:+, }\"$role\": $(pid_of "$role")"; done
+  for role in dev $(stack_roles); do pids="$pids${pids:+, }\"$role\": $(pid_of "$role")"; done
   (
     umask 077
     {

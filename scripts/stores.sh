@@ -1,9 +1,11 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034,SC2119 # variables and arguments cross the files of scripts/
 # Private PostgreSQL and Redis: on loopback and free ports, with generated passwords, started and stopped by ./dev.
-# Two sets exist: `dev` (durable, kept between starts) and `test` (wiped at each start, no fsync).
+# The set `dev` is durable and kept between starts; every other set is wiped at each start and does not fsync.
 
 AS=()       # the prefix that becomes the user under whom the stores run; empty when that is already us
 STORE_DIR=""
+PORTS_FILE=""
 
 # PostgreSQL refuses to run as root. Then both stores run as `postgres` (or `nobody`), and where that user cannot
 # reach the checkout (for instance under /root) their data lies in /var/tmp.
@@ -57,16 +59,17 @@ init_postgres() { # DIR
 
 pg_ready() { "$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$PG_PORT" -U farebox && alive "$PG_ROLE"; }
 
+# The name under which a store of a set is recorded and logged.
+store_role() { if [ "$2" = dev ]; then echo "$1"; else echo "$1-$2"; fi; }
+
 start_postgres() { # SET OPTIONS…
-  local dir="$STORE_DIR/postgres" name="PG_PORT"
-  PG_ROLE="postgres"
-  if [ "$1" = test ]; then PG_ROLE="postgres-test" name="PG_PORT_TEST"; fi
+  local dir="$STORE_DIR/postgres"
+  PG_ROLE=$(store_role postgres "$1")
   shift
   find_postgres "$(cat "$dir/PG_VERSION" 2>/dev/null || true)" \
     || die "The data in $dir is of PostgreSQL $(cat "$dir/PG_VERSION"), which is not installed; install it or remove the folder"
   [ -f "$dir/PG_VERSION" ] || init_postgres "$dir"
-  keep_port "$STATE/ports" "$name" 5433
-  PG_PORT="${!name}"
+  keep_port "$PORTS_FILE" PG_PORT 5433
   LAUNCH_AS=(${AS[@]+"${AS[@]}"})
   launch "$PG_ROLE" INT "$PG_BIN/postgres" -D "$dir" -p "$PG_PORT" -c listen_addresses=127.0.0.1 \
     -c unix_socket_directories= -c max_connections=300 -c timezone=UTC "$@"
@@ -78,14 +81,12 @@ start_postgres() { # SET OPTIONS…
 redis_ready() { [ "$(REDISCLI_AUTH="$STORE_PASSWORD" "$REDIS_CLI" -h 127.0.0.1 -p "$REDIS_PORT" ping 2>/dev/null)" = PONG ] && alive "$REDIS_ROLE"; }
 
 start_redis() { # SET OPTIONS…
-  local dir="$STORE_DIR/redis" name="REDIS_PORT"
-  REDIS_ROLE="redis"
-  if [ "$1" = test ]; then REDIS_ROLE="redis-test" name="REDIS_PORT_TEST"; fi
+  local dir="$STORE_DIR/redis"
+  REDIS_ROLE=$(store_role redis "$1")
   shift
   find_redis || die "redis-server $REDIS_MIN or newer is missing"
   as_store_user mkdir -p "$dir"
-  keep_port "$STATE/ports" "$name" 6380
-  REDIS_PORT="${!name}"
+  keep_port "$PORTS_FILE" REDIS_PORT 6380
   # The password goes through a file: command lines are visible to every user of the machine.
   printf 'requirepass %s\n' "$STORE_PASSWORD" | as_store_user sh -c "umask 077; cat >'$dir/redis.conf'"
   LAUNCH_AS=(${AS[@]+"${AS[@]}"})
@@ -93,7 +94,7 @@ start_redis() { # SET OPTIONS…
     --daemonize no --maxmemory-policy noeviction --save "" "$@"
   LAUNCH_AS=()
   wait_for 60 Redis redis_ready || { show_log "$REDIS_ROLE"; die "Redis did not start"; }
-  STORE_REDIS_URL="redis://:$STORE_PASSWORD@127.0.0.1:$REDIS_PORT/0"
+  STORE_REDIS_URL="redis://default:$STORE_PASSWORD@127.0.0.1:$REDIS_PORT/0"
 }
 
 # start_dev_stores: sets DB_URL and RD_URL; honors DATABASE_URL and REDIS_URL.
@@ -102,6 +103,7 @@ start_dev_stores() {
   DB_URL="${DATABASE_URL:-}" RD_URL="${REDIS_URL:-}"
   if [ -n "$DB_URL" ] && [ -n "$RD_URL" ]; then return 0; fi
   choose_store_user dev
+  PORTS_FILE="$STATE/ports"
   store_password dev
   if [ -z "$DB_URL" ]; then
     start_postgres dev
@@ -116,20 +118,24 @@ start_dev_stores() {
   fi
 }
 
-# start_test_stores: always private, always empty; sets STORE_DATABASE_URL and STORE_REDIS_URL.
-start_test_stores() {
+# start_empty_stores SET: always private, always empty; sets STORE_DATABASE_URL and STORE_REDIS_URL.
+start_empty_stores() {
   mkdir -p "$LOGS"
-  choose_store_user test
-  store_password test
-  # Only what we made: the folder's name ends in /test and lies under .farebox or /var/tmp/farebox-….
+  choose_store_user "$1"
+  PORTS_FILE="$STATE/ports.$1"
+  store_password "$1"
   rm -rf "${STORE_DIR:?}/postgres" "${STORE_DIR:?}/redis"
-  start_postgres test -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c autovacuum_naptime=10
-  start_redis test --appendonly no
+  start_postgres "$1" -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c autovacuum_naptime=10
+  start_redis "$1" --appendonly no
 }
 
 stop_stores() { # SET
-  local suffix=""
-  if [ "$1" = test ]; then suffix="-test"; fi
-  stop "redis$suffix" TERM 20
-  stop "postgres$suffix" INT 30
+  stop "$(store_role redis "$1")" TERM 20
+  stop "$(store_role postgres "$1")" INT 30
+}
+
+# Removes a set that was made for one command.
+forget_stores() { # SET
+  stop_stores "$1"
+  rm -rf "${STORE_DIR:?}" "$STATE/ports.$1" "$STATE/$1.password" "$LOGS"/*"-$1.log"
 }
