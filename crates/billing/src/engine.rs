@@ -6,6 +6,7 @@
 
 use crate::fees::Allowance;
 use async_trait::async_trait;
+pub use kernel::AccountRef;
 use kernel::ids::{AccountId, GenerationId};
 use kernel::{NanoUsd, StoreError};
 use serde::{Deserialize, Serialize};
@@ -13,14 +14,6 @@ use std::time::Duration;
 
 /// Number of ledger shards; all keys of one account share one Redis hash slot `{cNN}`.
 pub const SHARDS: u8 = 64;
-
-/// An account and the shard it lives in (fixed at sign-up, stored with the account).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct AccountRef {
-    pub account: AccountId,
-    /// 0 … 63.
-    pub shard: u8,
-}
 
 /// The shard of a new account: a stable hash of its id.
 #[must_use]

@@ -11,6 +11,7 @@ pub mod generation;
 pub mod ledger;
 pub mod price;
 pub mod purchase;
+pub mod reports;
 pub mod verify;
 
 pub use credits::Credits;

@@ -26,7 +26,10 @@ pub fn parse_scaled(text: &str, scale: u32) -> Result<i128, DecimalError> {
     let mut value: i128 = 0;
     for digit in whole.chars().chain(fraction.chars()) {
         let digit = digit.to_digit(10).ok_or(DecimalError::Syntax)?;
-        value = value.checked_mul(10).and_then(|v| v.checked_add(i128::from(digit))).ok_or(DecimalError::Range)?;
+        value = value
+            .checked_mul(10)
+            .and_then(|v| v.checked_add(i128::from(digit)))
+            .ok_or(DecimalError::Range)?;
     }
     let places = i64::try_from(fraction.len()).map_err(|_too_long| DecimalError::Range)?;
     let shift = i64::from(scale) + exponent - places;
@@ -101,7 +104,8 @@ mod tests {
         for (text, scale, expected) in rows {
             assert_eq!(parse_scaled(text, *scale), *expected, "{text}");
         }
-        for (value, scale, text) in [(1_250_000, 9, "0.00125"), (-5, 1, "-0.5"), (3_000, 3, "3"), (0, 9, "0")] {
+        for (value, scale, text) in [(1_250_000, 9, "0.00125"), (-5, 1, "-0.5"), (3_000, 3, "3"), (0, 9, "0")]
+        {
             assert_eq!(format_scaled(value, scale), text);
             assert_eq!(parse_scaled(text, scale), Ok(value));
         }

@@ -131,6 +131,14 @@ declare_id!(/// A batch of catalog changes that staff may publish.
 declare_id!(/// A member of staff.
     StaffId, "stf_");
 
+/// An account and the ledger shard it lives in (fixed at sign-up, stored with the account).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AccountRef {
+    pub account: AccountId,
+    /// 0 … 63.
+    pub shard: u8,
+}
+
 /// One completed call: the unit of billing. Outside `gen-<unix seconds>-<20 base62>`, lossless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GenerationId(Uuid);
@@ -244,7 +252,14 @@ mod tests {
 
     #[test]
     fn foreign_texts_are_not_ids() {
-        for text in ["", "gen-", "gen-1-2", "gen-1786465029-zzzzzzzzzzzzzzzzzzzz", "gen-01-00000000000000000000", "org_x"] {
+        for text in [
+            "",
+            "gen-",
+            "gen-1-2",
+            "gen-1786465029-zzzzzzzzzzzzzzzzzzzz",
+            "gen-01-00000000000000000000",
+            "org_x",
+        ] {
             assert!(text.parse::<GenerationId>().is_err(), "{text}");
         }
         assert!("org_0".parse::<OrgId>().is_err());

@@ -11,6 +11,7 @@ pub mod store;
 pub mod usage;
 
 pub use clock::{Clock, Moment};
+pub use ids::AccountRef;
 pub use money::{Cents, MoneyError, NanoUsd, PicoTotal, PicoUsd};
 pub use rng::Entropy;
 pub use secrecy::{ExposeSecret, SecretString};

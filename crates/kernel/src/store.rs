@@ -23,7 +23,10 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    pub fn unavailable(context: impl Into<String>, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+    pub fn unavailable(
+        context: impl Into<String>,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
         Self { kind: StoreErrorKind::Unavailable, context: context.into(), source: Some(Box::new(source)) }
     }
 
