@@ -9,6 +9,7 @@ pub mod engine;
 pub mod fees;
 pub mod generation;
 pub mod ledger;
+pub mod payment;
 pub mod price;
 pub mod purchase;
 pub mod reports;
