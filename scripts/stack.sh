@@ -208,9 +208,11 @@ cmd_redis_cli() { exec "${REDIS_CLI:-redis-cli}" --no-auth-warning -u "$RD_URL" 
 # ---- simulators and the demo account ----
 
 start_simulators() {
-  launch providers TERM "$SIMULATORS_BIN" providers --listen "127.0.0.1:$SIMULATOR_PORT"
-  launch payments TERM "$SIMULATORS_BIN" payments --listen "127.0.0.1:$PAYMENTS_PORT" \
-    --webhook-url "http://127.0.0.1:$PUBLIC_PORT/webhooks/stripe" --webhook-secret "$FAREBOX_STRIPE_WEBHOOK_SECRET"
+  launch providers TERM "$SIMULATORS_BIN" providers --port "$SIMULATOR_PORT"
+  # Its state is kept, so that a purchase begun before a restart can be finished after it.
+  launch payments TERM "$SIMULATORS_BIN" payments --port "$PAYMENTS_PORT" --public-url "http://localhost:$PAYMENTS_PORT" \
+    --state "$STATE/payments.json" --secret-key "$FAREBOX_STRIPE_SECRET_KEY" \
+    --webhook-secret "$FAREBOX_STRIPE_WEBHOOK_SECRET" --webhook-url "http://127.0.0.1:$PUBLIC_PORT/webhooks/stripe"
   wait_for 20 "the provider simulator" port_open "$SIMULATOR_PORT" || { show_log providers; die "the provider simulator did not start"; }
   wait_for 20 "the payments simulator" port_open "$PAYMENTS_PORT" || { show_log payments; die "the payments simulator did not start"; }
 }
