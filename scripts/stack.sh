@@ -14,6 +14,10 @@ cmd_up() {
     [ ! -f "$STATE/dev.json" ] || print_addresses
     return 0
   fi
+  if leftovers; then
+    say "An earlier ./dev up was killed; stopping what it left"
+    (stop_stack)
+  fi
   mkdir -p "$STATE" "$LOGS"
   ensure_rust
   ensure_stores
@@ -112,6 +116,15 @@ stack_roles() {
   done
 }
 
+# Whether parts live on without the script that started them.
+leftovers() {
+  local role
+  for role in $(stack_roles); do
+    if alive "$role"; then return 0; fi
+  done
+  return 1
+}
+
 stop_stack() {
   trap '' INT TERM HUP
   say "Stopping"
@@ -127,8 +140,7 @@ cmd_down() {
   if alive dev; then
     stop dev TERM 90
     say "Stopped."
-  elif [ -n "$(stack_roles)" ]; then
-    # The script was killed: stop what it left.
+  elif leftovers; then
     stop_stack
     say "Stopped what an earlier ./dev up had left."
   else
