@@ -125,7 +125,10 @@ pub struct Reserve<'a> {
     /// After so long without `extend` the sweeper settles the hold at its metered amount.
     pub lifetime: Duration,
     pub funding: Funding,
-    /// All caps that apply. A cap that the engine does not know is an error, never "unlimited".
+    /// Whose call it is, packed by the caller and opaque to the engine (at most 512 bytes; may be empty). It
+    /// reaches the ledger when nobody lived to settle: see [`OutboxEntry::record`].
+    pub owner: &'a str,
+    /// All caps that apply, none twice. A cap that the engine does not know is an error, never "unlimited".
     pub caps: &'a [CapId],
 }
 
@@ -205,7 +208,8 @@ pub enum Extended {
 /// The engine's answer to a settle or a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
-    /// Closed by this call. `charge + uncollected` is what was asked for.
+    /// Closed by this call. `charge + uncollected` is what was asked for; both are zero where the ticket of
+    /// an own-key call is free.
     Done { charge: NanoUsd, uncollected: NanoUsd, balance: NanoUsd },
     /// Closed before, with this charge: the same act twice, or the sweeper came first.
     Already { kind: ClosedBy, charge: NanoUsd },
@@ -355,6 +359,7 @@ pub struct OutboxEntry {
     pub uncollected: NanoUsd,
     pub held: NanoUsd,
     pub list_price: NanoUsd,
+    /// As it ended: a paid ticket that was free at settling is `Free`, one given back is `None`.
     pub ticket: Ticket,
     /// The month in which the ticket was taken (0 without one).
     pub byok_month: i64,
@@ -363,7 +368,8 @@ pub struct OutboxEntry {
     pub balance_after: NanoUsd,
     pub debit_seq: i64,
     pub credit_seq: i64,
-    /// The packed generation; empty for a sweep.
+    /// The packed generation of the settlement. Without one: `sweep:` and the owner of the hold where the
+    /// sweeper closed it, `release:` and the owner where a metered hold was released (charge 0).
     pub record: String,
 }
 
