@@ -1,0 +1,135 @@
+//! OpenAI upstream to OpenAI face without trees: plain text deltas, nearly all frames of a stream, are
+//! read in place and their JSON string is copied as it is. Every other frame takes the slow way through
+//! events, so both ways say the same.
+
+use super::chunk::{append_chunk, append_text_chunk};
+use super::context::FaceContext;
+use super::relay::Passed;
+use crate::dialect::WireError;
+use crate::json::{self, Kind};
+use crate::openai::stream::Chunks;
+use crate::sse::SseReader;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+/// The state of one stream.
+#[derive(Debug)]
+pub struct PassThrough {
+    sse: SseReader,
+    lane: Lane,
+}
+
+#[derive(Debug)]
+struct Lane {
+    context: FaceContext,
+    chunks: Chunks,
+}
+
+/// A frame of nothing but text. Members that are not named here send the frame the slow way, except at
+/// the top, where only these two matter.
+#[derive(Deserialize)]
+struct PlainFrame<'a> {
+    #[serde(borrow)]
+    choices: [PlainChoice<'a>; 1],
+    usage: Option<IgnoredAny>,
+    error: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainChoice<'a> {
+    index: u32,
+    #[serde(borrow)]
+    delta: PlainDelta<'a>,
+    finish_reason: Option<IgnoredAny>,
+    logprobs: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainDelta<'a> {
+    #[serde(borrow)]
+    content: &'a RawValue,
+    #[serde(borrow)]
+    role: Option<&'a RawValue>,
+    refusal: Option<IgnoredAny>,
+}
+
+impl PassThrough {
+    #[must_use]
+    pub fn new(context: FaceContext) -> Self {
+        Self { sse: SseReader::new(), lane: Lane { context, chunks: Chunks::default() } }
+    }
+
+    /// See [`Relay::push`](super::Relay::push).
+    pub fn push(&mut self, bytes: &[u8], text: &mut String, passed: &mut Passed) -> Result<(), WireError> {
+        let lane = &mut self.lane;
+        let mut out = Vec::with_capacity(bytes.len() + 256);
+        let outcome = self.sse.push(bytes, &mut |frame| lane.frame(frame.data, &mut out, text, passed));
+        passed.bytes = Bytes::from(out);
+        outcome
+    }
+
+    /// See [`Relay::finish`](super::Relay::finish).
+    pub fn finish(&mut self, text: &mut String, passed: &mut Passed) -> Result<(), WireError> {
+        let lane = &mut self.lane;
+        let mut out = Vec::new();
+        let mut outcome = self.sse.finish(&mut |frame| lane.frame(frame.data, &mut out, text, passed));
+        if outcome.is_ok() {
+            let mut events = Vec::new();
+            outcome = lane.chunks.finish(&mut events);
+            events.into_iter().for_each(|event| passed.note(event, text));
+        }
+        passed.bytes = Bytes::from(out);
+        outcome
+    }
+}
+
+impl Lane {
+    fn frame(
+        &mut self,
+        data: &str,
+        out: &mut Vec<u8>,
+        text: &mut String,
+        passed: &mut Passed,
+    ) -> Result<(), WireError> {
+        if self.chunks.flowing() && plain(data, &self.context, out, text) {
+            return Ok(());
+        }
+        let mut events = Vec::new();
+        let outcome = self.chunks.frame(data, &mut events);
+        for event in events {
+            append_chunk(&event, &self.context, out);
+            passed.note(event, text);
+        }
+        outcome
+    }
+}
+
+/// The fast way. Whether it was taken; if not, nothing was written.
+fn plain(data: &str, context: &FaceContext, out: &mut Vec<u8>, text: &mut String) -> bool {
+    let Ok(frame) = serde_json::from_str::<PlainFrame<'_>>(data) else { return false };
+    let [choice] = frame.choices;
+    let delta = choice.delta;
+    let finished = choice.finish_reason.is_some() || choice.logprobs.is_some();
+    if frame.usage.is_some() || frame.error.is_some() || finished || delta.refusal.is_some() {
+        return false;
+    }
+    let role = match delta.role {
+        None => false,
+        Some(raw) if raw.get() == "\"assistant\"" => true,
+        Some(_) => return false,
+    };
+    if Kind::of(delta.content) != Kind::Text {
+        return false;
+    }
+    let Some(said) = json::text(delta.content) else { return false };
+    if said.is_empty() && !role {
+        return false;
+    }
+    append_text_chunk(choice.index, role, delta.content.get(), context, out);
+    text.push_str(&said);
+    true
+}

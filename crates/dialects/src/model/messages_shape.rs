@@ -1,0 +1,208 @@
+//! The shape of `messages` and `tools`: roles, parts and calls are known, and what they weigh is counted.
+//!
+//! Builds no tree. One level of raw values at a time; the first fault ends it with its path.
+
+use crate::json::{self, Kind, Members};
+use crate::model::fields::{expect_kind, expect_one_of, word};
+use crate::model::message::Role;
+use crate::model::request_error::{At, RequestError, RequestErrorKind};
+use serde_json::value::RawValue;
+
+/// What the messages and tools hold, as far as routing and quoting need to know.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) messages: usize,
+    /// UTF-8 bytes of all textual content.
+    pub(crate) text_bytes: usize,
+    pub(crate) images: u32,
+    pub(crate) audio: u32,
+    pub(crate) files: u32,
+    pub(crate) videos: u32,
+    /// Somewhere a member that only some providers know: `cache_control`, `reasoning`, ….
+    pub(crate) extensions: bool,
+    /// The type of a tool that is not a function.
+    pub(crate) foreign_tool: Option<String>,
+}
+
+const PARTS: [&str; 6] = ["text", "image_url", "input_audio", "file", "video_url", "refusal"];
+
+/// Members of a message that providers other than the one that made them may refuse.
+pub(crate) const EXTENSIONS: [&str; 4] =
+    ["cache_control", "reasoning", "reasoning_content", "reasoning_details"];
+
+/// An object's members, refusing other kinds and duplicate keys.
+pub(crate) fn object<'a>(raw: &'a RawValue, at: &At<'_>) -> Result<Members<'a>, RequestError> {
+    expect_kind(raw, Kind::Object, at)?;
+    let members = json::members(raw.get()).map_err(|_too_many| {
+        let expected = format!("at most {} members", json::MAX_MEMBERS);
+        at.fail(RequestErrorKind::OutOfRange { expected, got: "more".to_owned() })
+    })?;
+    if let Some(key) = json::duplicate(&members) {
+        return Err(at.fail(RequestErrorKind::DuplicateKey { key: key.chars().take(64).collect() }));
+    }
+    Ok(members)
+}
+
+/// A member that is there and not null.
+pub(crate) fn get<'a>(members: &Members<'a>, key: &str) -> Option<&'a RawValue> {
+    members
+        .iter()
+        .find(|(name, _)| name == key)
+        .map(|(_, raw)| *raw)
+        .filter(|raw| Kind::of(raw) != Kind::Null)
+}
+
+fn need<'a>(members: &Members<'a>, key: &str, kind: Kind, at: &At<'_>) -> Result<&'a RawValue, RequestError> {
+    let at = at.key(key);
+    let raw = get(members, key).ok_or_else(|| at.fail(RequestErrorKind::Missing))?;
+    expect_kind(raw, kind, &at)?;
+    Ok(raw)
+}
+
+impl Facts {
+    pub(crate) fn read_messages(&mut self, raw: &RawValue, at: &At<'_>) -> Result<(), RequestError> {
+        let count = json::each_element(raw, |index, message| self.message(message, &at.index(index)))?;
+        self.messages = count;
+        if count == 0 {
+            let expected = "at least one message".to_owned();
+            return Err(at.fail(RequestErrorKind::OutOfRange { expected, got: "none".to_owned() }));
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, raw: &RawValue, at: &At<'_>) -> Result<(), RequestError> {
+        let members = object(raw, at)?;
+        let role = need(&members, "role", Kind::Text, at)?;
+        word(role, &Role::NAMES, &at.key("role"))?;
+        let role = json::text(role).unwrap_or_default();
+        for (key, value) in &members {
+            self.message_member(key, value, &at.key(key))?;
+        }
+        if role == "tool" {
+            need(&members, "tool_call_id", Kind::Text, at)?;
+        }
+        if role != "assistant" && get(&members, "content").is_none() {
+            return Err(at.key("content").fail(RequestErrorKind::Missing));
+        }
+        Ok(())
+    }
+
+    fn message_member(&mut self, key: &str, raw: &RawValue, at: &At<'_>) -> Result<(), RequestError> {
+        if Kind::of(raw) == Kind::Null {
+            return Ok(());
+        }
+        self.extensions |= EXTENSIONS.contains(&key);
+        match key {
+            "role" => {}
+            "content" => self.content(raw, at)?,
+            "name" | "tool_call_id" | "refusal" | "reasoning" | "reasoning_content" => {
+                expect_kind(raw, Kind::Text, at)?;
+                self.text_bytes += json::text_len(raw);
+            }
+            "tool_calls" => {
+                expect_kind(raw, Kind::Array, at)?;
+                json::each_element(raw, |index, call| self.tool_call(call, &at.index(index)))?;
+            }
+            "reasoning_details" => {
+                expect_kind(raw, Kind::Array, at)?;
+                json::each_element(raw, |index, detail| {
+                    let at = at.index(index);
+                    let members = object(detail, &at)?;
+                    need(&members, "type", Kind::Text, &at).map(|_kind| ())
+                })?;
+                self.text_bytes += raw.get().len();
+            }
+            "cache_control" => expect_kind(raw, Kind::Object, at)?,
+            // A member we do not know weighs its whole text: an upper bound of what it can cost.
+            _ => self.text_bytes += raw.get().len(),
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, raw: &RawValue, at: &At<'_>) -> Result<(), RequestError> {
+        expect_one_of(raw, &[Kind::Text, Kind::Array], "a string or an array of parts", at)?;
+        if Kind::of(raw) == Kind::Text {
+            self.text_bytes += json::text_len(raw);
+            return Ok(());
+        }
+        json::each_element(raw, |index, part| self.part(part, &at.index(index))).map(|_count| ())
+    }
+
+    fn part(&mut self, raw: &RawValue, at: &At<'_>) -> Result<(), RequestError> {
+        let members = object(raw, at)?;
+        self.extensions |= get(&members, "cache_control").is_some();
+        let kind = need(&members, "type", Kind::Text, at)?;
+        word(kind, &PARTS, &at.key("type"))?;
+        match json::text(kind).unwrap_or_default().as_ref() {
+            kind @ ("text" | "refusal") => {
+                self.text_bytes += json::text_len(need(&members, kind, Kind::Text, at)?)
+            }
+            kind @ "image_url" => {
+                url_of(&members, kind, at)?;
+                self.images = self.images.saturating_add(1);
+            }
+            kind @ "video_url" => {
+                url_of(&members, kind, at)?;
+                self.videos = self.videos.saturating_add(1);
+            }
+            kind @ "input_audio" => {
+                let audio = need(&members, kind, Kind::Object, at)?;
+                let at = at.key(kind);
+                let audio = object(audio, &at)?;
+                need(&audio, "data", Kind::Text, &at)?;
+                self.audio = self.audio.saturating_add(1);
+            }
+            _ => {
+                need(&members, "file", Kind::Object, at)?;
+                self.files = self.files.saturating_add(1);
+            }
+        }
+        Ok(())
+    }
+
+    fn tool_call(&mut self, raw: &RawValue, at: &At<'_>) -> Result<(), RequestError> {
+        let members = object(raw, at)?;
+        need(&members, "id", Kind::Text, at)?;
+        if get(&members, "type").and_then(json::text).is_some_and(|kind| kind != "function") {
+            self.text_bytes += raw.get().len();
+            return Ok(());
+        }
+        let function = need(&members, "function", Kind::Object, at)?;
+        let at = at.key("function");
+        let function = object(function, &at)?;
+        self.text_bytes += json::text_len(need(&function, "name", Kind::Text, &at)?);
+        self.text_bytes += json::text_len(need(&function, "arguments", Kind::Text, &at)?);
+        Ok(())
+    }
+
+    pub(crate) fn read_tools(&mut self, raw: &RawValue, at: &At<'_>) -> Result<(), RequestError> {
+        self.text_bytes += raw.get().len();
+        json::each_element(raw, |index, tool| self.tool(tool, &at.index(index))).map(|_count| ())
+    }
+
+    fn tool(&mut self, raw: &RawValue, at: &At<'_>) -> Result<(), RequestError> {
+        let members = object(raw, at)?;
+        self.extensions |= get(&members, "cache_control").is_some();
+        let kind = json::text(need(&members, "type", Kind::Text, at)?).unwrap_or_default();
+        if kind != "function" {
+            if kind != "custom" {
+                self.foreign_tool = Some(kind.chars().take(64).collect());
+            }
+            return Ok(());
+        }
+        let function = need(&members, "function", Kind::Object, at)?;
+        let at = at.key("function");
+        let function = object(function, &at)?;
+        need(&function, "name", Kind::Text, &at)?;
+        if let Some(parameters) = get(&function, "parameters") {
+            expect_kind(parameters, Kind::Object, &at.key("parameters"))?;
+        }
+        Ok(())
+    }
+}
+
+fn url_of(members: &Members<'_>, key: &str, at: &At<'_>) -> Result<(), RequestError> {
+    let holder = need(members, key, Kind::Object, at)?;
+    let at = at.key(key);
+    need(&object(holder, &at)?, "url", Kind::Text, &at).map(|_url| ())
+}
