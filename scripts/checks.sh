@@ -54,7 +54,8 @@ cmd_test() {
   install_missing
   find_chromium || die "Chromium is missing"
   ensure_nextest
-  python_clients
+  python_venv "$STATE/venv" tests/clients/requirements.txt tests/clients/constraints.txt
+  ensure_node
   node_modules tests/clients
   node_modules tests/browser
   # Built before the stores start, with the selection and features that the runner uses, so that it builds nothing.
@@ -77,6 +78,8 @@ test_environment() {
   export FAREBOX_BIN="${CARGO_TARGET_DIR:-$ROOT/target}/debug/farebox"
   export FAREBOX_SIMULATORS_BIN="${CARGO_TARGET_DIR:-$ROOT/target}/debug/farebox-simulators"
   export FAREBOX_PYTHON="$STATE/venv/bin/python"
+  FAREBOX_NODE=$(command -v node)
+  export FAREBOX_NODE
   export FAREBOX_NODE_MODULES="$ROOT/tests/clients/node_modules"
   export FAREBOX_BROWSER_MODULES="$ROOT/tests/browser/node_modules"
   export FAREBOX_CHROMIUM="$CHROMIUM"
@@ -87,18 +90,30 @@ store_environment() {
   export FAREBOX_TEST_REDIS_SERVER="$REDIS_BIN" FAREBOX_TEST_PG_BIN="$PG_BIN"
 }
 
-# Made again when the pinned versions change.
-python_clients() {
-  local venv="$STATE/venv" wanted
-  wanted=$(cat tests/clients/requirements.txt tests/clients/constraints.txt | cksum)
+# python_venv DIR FILES…: an environment with what the files pin; made again when they change.
+python_venv() {
+  local venv="$1" wanted arguments=() file
+  shift
+  wanted=$(cat "$@" | cksum)
   [ "$(cat "$venv/farebox-stamp" 2>/dev/null || true)" != "$wanted" ] || return 0
-  say "Installing the Python clients into .farebox/venv (about 160 MB)"
+  for file in "$@"; do
+    case "$file" in *constraints.txt) arguments+=(-c "$file") ;; *) arguments+=(-r "$file") ;; esac
+  done
+  say "Installing into ${venv#"$ROOT"/}: $(grep -hv '^#' "${@:1:1}" | tr '\n' ' ')"
   mkdir -p "$STATE"
   rm -rf "$venv"
   python3 -m venv "$venv"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
-    -r tests/clients/requirements.txt -c tests/clients/constraints.txt </dev/null
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input "${arguments[@]}" </dev/null
   printf '%s\n' "$wanted" >"$venv/farebox-stamp"
+}
+
+# Node.js: the machine's own, or one from PyPI inside the checkout.
+ensure_node() {
+  if ! node_suffices; then
+    python_venv "$STATE/node" tests/clients/node-requirements.txt
+    export PATH="$STATE/node/bin:$PATH"
+    hash -r
+  fi
 }
 
 node_modules() { # DIR

@@ -29,6 +29,9 @@ install_missing() {
     $sudo apt-get -q update </dev/null
     # shellcheck disable=SC2086 # a list of words
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $MISSING_APT </dev/null
+    case "$MISSING_APT" in *postgresql* | *redis*)
+      say "Debian also starts services of its own for these (ports 5432, 6379); Farebox does not use them" ;;
+    esac
   elif have brew; then
     say "Installing with Homebrew:$MISSING_BREW"
     # shellcheck disable=SC2086 # a list of words
@@ -110,10 +113,12 @@ ensure_stores() {
 
 ensure_test_tools() {
   find_chromium || need chromium "" "Chromium: the journeys drive a real browser (on macOS, install Chrome or Chromium yourself)"
-  if ! have node || ! have npm; then
-    need "nodejs npm" node "Node.js and npm: the official Node clients are part of the tests"
-  fi
   python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || need "python3 python3-venv" python "Python 3 with venv: the official Python clients are part of the tests"
+}
+
+# The clients and the browser's driver need Node 20.15; Debian 12 has 18.
+node_suffices() {
+  have node && have npm && node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 15) ? 0 : 1)'
 }
 
 ensure_nextest() {
