@@ -8,7 +8,7 @@ use crate::fees::Allowance;
 use async_trait::async_trait;
 pub use kernel::AccountRef;
 use kernel::ids::{AccountId, GenerationId};
-use kernel::{NanoUsd, StoreError};
+use kernel::{Moment, NanoUsd, StoreError};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -64,6 +64,29 @@ impl CapPeriod {
     pub fn from_code(code: &str) -> Option<Self> {
         [Self::Total, Self::Daily, Self::Weekly, Self::Monthly].into_iter().find(|p| p.code() == code)
     }
+
+    /// The window that a moment falls into, numbered as the engine numbers them: days since 1970, weeks
+    /// since Monday 1969-12-29, year × 12 + month − 1; 0 for a total.
+    #[must_use]
+    pub fn window(self, now: Moment) -> i64 {
+        let day = now.timestamp().div_euclid(86_400);
+        match self {
+            Self::Total => 0,
+            Self::Daily => day,
+            Self::Weekly => (day + 3).div_euclid(7),
+            Self::Monthly => month_of(day),
+        }
+    }
+}
+
+/// Year × 12 + month − 1 of a day since 1970, by Hinnant's `civil_from_days`: years begin in March there.
+fn month_of(day: i64) -> i64 {
+    let shifted = day + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    (year_of_era + era * 400) * 12 + (5 * day_of_year + 2) / 153 + 2
 }
 
 /// A spending cap with what its current window has used.
@@ -408,4 +431,29 @@ pub struct AuditedAccount {
     pub held: NanoUsd,
     pub caps: Vec<CapUse>,
     pub epoch: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_turn_at_utc_midnight_on_monday_and_on_the_first() {
+        let rows = [
+            ("1970-01-01T00:00:00Z", 0, 0, 1970 * 12),
+            ("1970-01-04T23:59:59Z", 3, 0, 1970 * 12),
+            ("1970-01-05T00:00:00Z", 4, 1, 1970 * 12),
+            ("2024-02-29T23:59:59Z", 19_782, 2826, 2024 * 12 + 1),
+            ("2024-03-01T00:00:00Z", 19_783, 2826, 2024 * 12 + 2),
+            ("2026-11-30T23:59:59Z", 20_787, 2970, 2026 * 12 + 10),
+            ("2026-12-31T23:59:59Z", 20_818, 2974, 2026 * 12 + 11),
+            ("2027-01-01T00:00:00Z", 20_819, 2974, 2027 * 12),
+        ];
+        for (text, day, week, month) in rows {
+            let now: Moment = text.parse().unwrap();
+            let windows = [CapPeriod::Total, CapPeriod::Daily, CapPeriod::Weekly, CapPeriod::Monthly]
+                .map(|period| period.window(now));
+            assert_eq!(windows, [0, day, week, month], "{text}");
+        }
+    }
 }

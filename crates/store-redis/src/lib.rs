@@ -1,1 +1,32 @@
-//! store-redis: stub.
+//! store-redis: the only Redis. The credit engine's acts are functions of one Lua library; here are the
+//! adapters that call them, the reading of the outbox streams, and the state for the proof of the books.
+//!
+//! No business decisions and no wire shapes: what is granted and charged is decided in
+//! `lua/credit_v1.lua`, which states its keys, arguments, replies and invariants.
+//!
+//! # Permissions
+//!
+//! Only `load_library` needs an administrator's connection (`FUNCTION`). The product's own user runs no
+//! scripts of its own making:
+//!
+//! ```text
+//! ACL SETUSER farebox on >secret resetkeys ~{c* resetchannels -@all +fcall +info +time +exists +get +set
+//!   +del +mget +hget +hset +hmget +hgetall +zadd +zrem +zcard +zcount +zrange +zrangebyscore +sadd +smembers
+//!   +xadd +xread +xlen +xtrim +ping +hello +client|setinfo +select
+//! ```
+//!
+//! Redis must run with `maxmemory-policy noeviction` and an append-only file.
+
+mod audit;
+mod credits;
+mod engine;
+mod epochs;
+mod keys;
+mod library;
+mod outbox;
+mod reply;
+mod upkeep;
+
+pub use engine::RedisEngine;
+pub use epochs::Epochs;
+pub use library::{LIBRARY, load_library};

@@ -1,1 +1,3 @@
 //! testkit: stub.
+
+pub mod redis;
