@@ -5,6 +5,7 @@
 //! `docs/money.md`; every rule is one table of cases beside its code.
 
 pub mod credits;
+pub mod desk;
 pub mod engine;
 pub mod fees;
 pub mod generation;
