@@ -12,12 +12,13 @@ cmd_check() {
     *) die "unknown option of check: $1" ;;
   esac
   ensure_rust
+  if [ -n "$full" ]; then ensure_stores private; fi
   install_missing
   ensure_component fmt rustfmt
   ensure_component clippy clippy
   step "format" cargo fmt --all --check
   if have shellcheck; then
-    step "shell scripts" shellcheck -x dev scripts/*.sh .ci/run deploy/check
+    step "shell scripts" shellcheck -x dev scripts/*.sh scripts/selftest .ci/run deploy/check
   else
     say "shellcheck is not installed; the shell scripts are not checked"
   fi
@@ -28,6 +29,7 @@ cmd_check() {
   if [ -n "$full" ]; then
     cargo deny --version >/dev/null 2>&1 || step "installing cargo-deny" cargo install cargo-deny --locked
     step "cargo-deny" cargo deny --offline check licenses bans sources
+    step "./dev itself" scripts/selftest
     step "deployment files" deploy/check
   fi
   say "Everything is in order."

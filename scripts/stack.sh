@@ -72,6 +72,11 @@ detach() {
 
 # Everything after the build. Ends when a signal comes or when a part dies, and then stops all parts.
 supervise() {
+  # Another start may have been faster while this one was building.
+  if alive dev; then
+    say "Already running (pid $(pid_of dev))."
+    return 0
+  fi
   record dev $$
   trap 'stop_stack' EXIT
   trap 'exit 130' INT
@@ -259,16 +264,20 @@ write_dev_json() {
 }
 
 print_addresses() {
-  local file="$STATE/dev.json"
+  local file="$STATE/dev.json" demo
+  demo=$(json_field "$file" demo_email)
   cat <<TEXT
 
   Farebox is running.
-    site       $(json_field "$file" site_url)        sign in as $(json_field "$file" demo_email) / $(json_field "$file" demo_password)
-    staff      $(json_field "$file" staff_url)        sign in as $(json_field "$file" staff_email) / $(json_field "$file" staff_password)
+    site       $(json_field "$file" site_url)${demo:+        sign in as $demo / $(json_field "$file" demo_password)}
+    staff      $(json_field "$file" staff_url)${demo:+        sign in as $(json_field "$file" staff_email) / $(json_field "$file" staff_password)}
     API        $(json_field "$file" base_url)
     metrics    $(json_field "$file" metrics_url)
     all of it  .farebox/dev.json
 
+TEXT
+  [ -n "$demo" ] || return 0
+  cat <<TEXT
   Try:
     curl $(json_field "$file" base_url)/chat/completions \\
       -H "Authorization: Bearer $(json_field "$file" demo_api_key)" -H "Content-Type: application/json" \\
