@@ -105,7 +105,8 @@ async fn converse(wire: &dyn Wire, desk: &Desk, request: &HttpRequest, body: &[u
         headers: kept_headers(request.headers()),
     };
     let exchange = desk.journal.open(arrival, body);
-    let unique = kernel::ids::base62(u128::from(desk.entropy.next_u64()), 22);
+    let random = (u128::from(desk.entropy.next_u64()) << 64) | u128::from(desk.entropy.next_u64());
+    let unique = kernel::ids::base62(random, 22);
     let talk = Talk { wire, desk, unique, exchange };
     let ask = match admitted(wire, &provider, credential.as_deref(), request.headers(), body) {
         Ok(ask) => ask,
