@@ -1,7 +1,7 @@
 //! `xtask supply`: licenses, banned crates and sources of every dependency, by the rules of deny.toml, offline.
 //!
 //! It does what `cargo deny check licenses bans sources` does for the settings that we use, because compiling
-//! cargo-deny takes longer than compiling Farebox; `./dev check --full` runs the real one on the same file.
+//! cargo-deny takes minutes; CI and `./dev check --full` run the real one on the same file.
 //! It knows nothing of advisories, whose database must come from the network.
 
 use std::path::Path;
