@@ -1,11 +1,13 @@
 //! The published price list as one immutable value, swapped whole. Every request keeps the snapshot it
 //! was admitted with, so a price change in mid-stream changes nothing.
 
+use crate::import::{fold, without_date};
 use crate::model::{Endpoint, Model, Provider};
+use crate::wire::Rendered;
 use arc_swap::ArcSwap;
 use kernel::Moment;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A model with the endpoints that sell it.
 #[derive(Debug, Clone)]
@@ -28,8 +30,11 @@ pub struct Snapshot {
     pub next_change_at: Option<Moment>,
     listings: Vec<Listing>,
     by_slug: HashMap<String, usize>,
+    /// By the slug with every separator a dash.
+    by_fold: HashMap<String, usize>,
     providers: HashMap<String, Arc<Provider>>,
     provider_order: Vec<Arc<Provider>>,
+    rendered: OnceLock<Rendered>,
 }
 
 /// The rows of which a snapshot is made.
@@ -69,7 +74,19 @@ impl Snapshot {
             b.model.created.cmp(&a.model.created).then_with(|| a.model.slug.cmp(&b.model.slug))
         });
         let by_slug = listings.iter().enumerate().map(|(i, l)| (l.model.slug.clone(), i)).collect();
-        Self { version, taken_at, next_change_at, listings, by_slug, providers, provider_order }
+        let by_fold = listings.iter().enumerate().map(|(i, l)| (fold(&l.model.slug), i)).collect();
+        let rendered = OnceLock::new();
+        Self {
+            version,
+            taken_at,
+            next_change_at,
+            listings,
+            by_slug,
+            by_fold,
+            providers,
+            provider_order,
+            rendered,
+        }
     }
 
     /// An empty price list, before the first one is loaded.
@@ -87,6 +104,20 @@ impl Snapshot {
     #[must_use]
     pub fn find(&self, slug: &str) -> Option<&Listing> {
         self.by_slug.get(slug).and_then(|index| self.listings.get(*index))
+    }
+
+    /// A listing by another spelling of its slug: other separators, or a date at the end.
+    #[must_use]
+    pub fn find_spelled(&self, slug: &str) -> Option<&Listing> {
+        let folded = fold(slug);
+        let index = self.by_fold.get(&folded).or_else(|| self.by_fold.get(without_date(&folded)?))?;
+        self.listings.get(*index)
+    }
+
+    /// The public JSON of this snapshot, built once.
+    #[must_use]
+    pub fn rendered(&self) -> &Rendered {
+        self.rendered.get_or_init(|| Rendered::of(self))
     }
 
     #[must_use]
