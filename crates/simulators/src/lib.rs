@@ -4,8 +4,6 @@
 //! and they share no code with the product's dialects or payment client, so that a mistake cannot agree
 //! with itself.
 
-#![recursion_limit = "256"]
-
 mod payments;
 mod providers;
 mod serving;

@@ -63,15 +63,12 @@ impl Act<'_> {
         if let Some(id) = params.text("/customer").filter(|id| self.store.of_kind("customer", id).is_none()) {
             return Err(Failure::no_such("customer", id));
         }
-        let mut session = checkout_session::build(&self.mint, params, &wish, self.public_url);
-        // What the later payment will carry waits beside the session, out of the API's sight.
+        let session = checkout_session::build(&self.mint, params, &wish, self.public_url);
         let id = text(&session, "/id").unwrap_or_default().to_owned();
         let lines = wish.lines.iter().map(|line| line_item::build(&self.mint, line)).collect();
         self.store.put_line_items(&id, lines);
+        // What the later payment will carry waits beside the session, out of the API's sight.
         self.store.put_intent_data(&id, params.at("/payment_intent_data").cloned().unwrap_or_default());
-        if let Some(expiry) = params.at("/after_expiration") {
-            set(&mut session, [("after_expiration", expiry.clone())]);
-        }
         self.store.put(session.clone());
         Ok(session)
     }
