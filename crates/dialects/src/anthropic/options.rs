@@ -1,8 +1,10 @@
 //! Everything of a request that is not the conversation: sampling, tools, thinking, output format.
 
+use super::REASONING_FORMAT;
 use crate::dialect::{Target, WireError};
 use crate::json::ObjectWriter;
-use crate::model::reasoning::Effort;
+use crate::model::message::Role;
+use crate::model::reasoning::{Effort, ReasoningDetail};
 use crate::model::request::ChatRequest;
 use crate::model::tool::{ResponseFormat, Tool, ToolChoice};
 use crate::quirks::Thinking;
@@ -44,6 +46,10 @@ pub(super) fn plan(
         }
         return Plan::Adaptive(effort);
     }
+    if answers_unthought_call(request) {
+        warnings.push("reasoning".to_owned());
+        return Plan::No;
+    }
     let limit = u64::from(limit);
     let wanted = match wish.max_tokens {
         Some(tokens) => u64::from(tokens),
@@ -59,6 +65,21 @@ pub(super) fn plan(
         warnings.push("reasoning".to_owned());
         Plan::No
     }
+}
+
+/// Whether the request continues a turn of tool calls whose thinking the client did not send back. With a
+/// budget, the API insists that such a turn begins with its thinking ("a final `assistant` message must
+/// start with a thinking block"); most OpenAI clients do not replay it.
+fn answers_unthought_call(request: &ChatRequest) -> bool {
+    let last = request.messages.iter().rposition(|message| message.role != Role::Tool);
+    let calling = last
+        .and_then(|last| request.messages.get(last))
+        .filter(|message| message.role == Role::Assistant && !message.tool_calls.is_empty());
+    let ours = |detail: &ReasoningDetail| {
+        detail.format.as_deref().is_none_or(|format| format == REASONING_FORMAT)
+            && (detail.signature.is_some() || detail.data.is_some())
+    };
+    calling.is_some_and(|message| !message.reasoning_details.iter().any(ours))
 }
 
 /// Writes `thinking` and `output_config`. Structured outputs are `output_config.format` with

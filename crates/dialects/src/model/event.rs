@@ -27,7 +27,7 @@ pub enum StreamEvent {
     Usage(Usage),
     /// The provider sent a count that nobody can bill (negative, fractional, absurd).
     UsageFault(WireError),
-    /// The provider failed in the middle. Nothing but `Done` follows.
+    /// The provider failed in the middle. Nothing follows.
     Error(UpstreamFailure),
     /// The provider said that the stream is complete.
     Done,

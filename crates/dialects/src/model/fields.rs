@@ -16,6 +16,8 @@ pub(crate) enum Owner {
     Rewritten,
     /// Ours or OpenRouter's: acted upon by the gateway, never sent on.
     Gateway,
+    /// OpenRouter's, and nobody here acts upon it: named in the warnings.
+    Unserved,
     /// Costs money that tariffs do not cover: refused unless a provider's quirks say it is priced.
     Priced,
 }
@@ -58,17 +60,17 @@ const TOKENS: Rule = Rule::Integer(1, 0xFFFF_FFFF);
 pub(crate) const FIELDS: &[Field] = &[
     field("cache_control", Rule::Object, Owner::Gateway),
     field("debug", Rule::Object, Owner::Gateway),
-    field("deferred_tools", Rule::Any, Owner::Gateway),
+    field("deferred_tools", Rule::Any, Owner::Unserved),
     field("frequency_penalty", Rule::Number(-2.0, 2.0), Owner::Provider),
     field("function_call", Rule::TextOrObject, Owner::Provider),
     field("functions", Rule::Array, Owner::Provider),
-    field("image_config", Rule::Object, Owner::Gateway),
+    field("image_config", Rule::Object, Owner::Unserved),
     field("include_reasoning", Rule::Bool, Owner::Rewritten),
     field("logit_bias", Rule::Object, Owner::Provider),
     field("logprobs", Rule::Bool, Owner::Provider),
     field("max_completion_tokens", TOKENS, Owner::Rewritten),
     field("max_tokens", TOKENS, Owner::Rewritten),
-    field("max_tool_calls", Rule::Integer(0, 1000), Owner::Gateway),
+    field("max_tool_calls", Rule::Integer(0, 1000), Owner::Unserved),
     field("messages", Rule::Array, Owner::Provider),
     field("metadata", Rule::Object, Owner::Provider),
     field("min_p", Rule::Number(0.0, 1.0), Owner::Provider),
@@ -82,7 +84,7 @@ pub(crate) const FIELDS: &[Field] = &[
     field("presence_penalty", Rule::Number(-2.0, 2.0), Owner::Provider),
     field("preset", Rule::Text(512), Owner::Gateway),
     field("prompt_cache_key", Rule::Text(1024), Owner::Provider),
-    field("prompt_cache_options", Rule::Object, Owner::Gateway),
+    field("prompt_cache_options", Rule::Object, Owner::Unserved),
     field("provider", Rule::Object, Owner::Gateway),
     field("reasoning", Rule::Object, Owner::Rewritten),
     field("reasoning_effort", Rule::Word(&Effort::NAMES), Owner::Rewritten),
@@ -94,7 +96,7 @@ pub(crate) const FIELDS: &[Field] = &[
     field("service_tier", Rule::Text(64), Owner::Priced),
     field("session_id", Rule::Text(256), Owner::Gateway),
     field("stop", Rule::Texts(64), Owner::Provider),
-    field("stop_server_tools_when", Rule::Any, Owner::Gateway),
+    field("stop_server_tools_when", Rule::Any, Owner::Unserved),
     field("store", Rule::Bool, Owner::Provider),
     field("stream", Rule::Bool, Owner::Rewritten),
     field("stream_options", Rule::Object, Owner::Rewritten),

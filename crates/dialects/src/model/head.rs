@@ -74,10 +74,11 @@ fn top_level(text: &str) -> Result<Members<'_>, RequestError> {
             // Not an object, or too many members: say which.
             let got = serde_json::from_str::<&RawValue>(text).map(Kind::of);
             return At::ROOT.fail(match got {
+                Err(error) => syntax(&error),
                 Ok(kind) if kind != Kind::Object => {
                     RequestErrorKind::WrongType { expected: "an object", got: kind.name() }
                 }
-                _ => RequestErrorKind::OutOfRange {
+                Ok(_) => RequestErrorKind::OutOfRange {
                     expected: format!("at most {} members", json::MAX_MEMBERS),
                     got: "more".to_owned(),
                 },

@@ -24,7 +24,8 @@ pub(super) fn render(head: &RequestHead<'_>, target: &Target<'_>) -> Result<Wire
         if ours {
             continue;
         }
-        if quirks.unsupported_fields.iter().any(|name| name == key) {
+        let unserved = field.is_some_and(|field| field.owner == Owner::Unserved);
+        if unserved || quirks.unsupported_fields.iter().any(|name| name == key) {
             warnings.push(key.to_owned());
         } else if matches!(key, "messages" | "tools") && rewrites(head, quirks) {
             out.value(key, &rewritten(raw, quirks)?);
