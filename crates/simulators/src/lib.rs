@@ -4,6 +4,8 @@
 //! and they share no code with the product's dialects or payment client, so that a mistake cannot agree
 //! with itself.
 
+#![recursion_limit = "256"] // one object of the payment provider is a single JSON literal of that size
+
 mod payments;
 mod providers;
 mod serving;
