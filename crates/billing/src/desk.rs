@@ -13,7 +13,7 @@ use crate::purchase::{
     next_step,
 };
 use kernel::ids::{OrgId, PurchaseId};
-use kernel::{Clock, StoreError};
+use kernel::{Clock, StoreError, StoreErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ const LAST_BEGIN: Duration = Duration::from_secs(5 * 3600);
 
 /// A purchase this old without a page was never shown to anybody.
 const PAGELESS_LIFETIME: Duration = Duration::from_secs(7 * 3600);
+
+/// A poll ends after so many outages in a row: each may last a whole time limit, and all would fail alike.
+const OUTAGES_MAX: u32 = 3;
 
 /// Younger purchases are left to their webhooks.
 const POLL_AFTER: Duration = Duration::from_secs(180);
@@ -105,6 +108,16 @@ pub enum DeskError {
     Payment(#[from] PaymentError),
 }
 
+impl DeskError {
+    /// Whether it says more about a store or the payment provider than about this purchase.
+    fn is_outage(&self) -> bool {
+        match self {
+            Self::Store(error) => error.kind == StoreErrorKind::Unavailable,
+            Self::Payment(error) => matches!(error, PaymentError::Unavailable(_)),
+        }
+    }
+}
+
 /// The desk. `live` says whether real money is expected; the other kind is refused.
 #[derive(Clone)]
 pub struct PurchaseDesk {
@@ -178,14 +191,22 @@ impl PurchaseDesk {
     /// Asks about open purchases whose webhooks should have come by now; at most `limit` of them.
     pub async fn poll_open(&self, limit: u32) -> Result<Polled, DeskError> {
         let mut polled = Polled::default();
+        let mut outages = 0;
         for purchase in self.ledger.open_purchases(self.clock.now() - POLL_AFTER, limit).await? {
             let id = purchase.id;
             match self.look_or_give_up(purchase).await {
-                Ok(progress) => polled.count(progress),
+                Ok(progress) => {
+                    polled.count(progress);
+                    outages = 0;
+                }
                 Err(error) => {
                     tracing::warn!(purchase = %id, %error, "a purchase could not be looked at");
                     polled.failed += 1;
+                    outages = if error.is_outage() { outages + 1 } else { 0 };
                 }
+            }
+            if outages == OUTAGES_MAX {
+                break;
             }
         }
         Ok(polled)

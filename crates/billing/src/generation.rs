@@ -105,3 +105,34 @@ pub struct GenerationRecord {
     #[serde(rename = "sm", default)]
     pub simulated: bool,
 }
+
+/// Whose call a hold belongs to, packed into `Reserve::owner`: what the ledger can still say of a call whose
+/// gateway did not live to settle it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldOwner {
+    #[serde(rename = "o")]
+    pub org: OrgId,
+    #[serde(rename = "w")]
+    pub workspace: WorkspaceId,
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyId>,
+    #[serde(rename = "m")]
+    pub member: MemberId,
+    /// Slug of the model that was asked for.
+    #[serde(rename = "mo")]
+    pub model: String,
+}
+
+impl HoldOwner {
+    /// The packed text; `None` when it cannot be written (never seen) or is longer than the engine takes.
+    #[must_use]
+    pub fn packed(&self) -> Option<String> {
+        serde_json::to_string(self).ok().filter(|text| text.len() <= 512)
+    }
+
+    /// Reads what [`packed`](Self::packed) wrote.
+    #[must_use]
+    pub fn unpack(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+}

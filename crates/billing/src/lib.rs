@@ -18,5 +18,5 @@ pub mod verify;
 
 pub use credits::Credits;
 pub use engine::{AccountRef, Cap, CapId, CreditEngine, HoldKey};
-pub use generation::{AttemptRecord, GenerationRecord};
+pub use generation::{AttemptRecord, GenerationRecord, HoldOwner};
 pub use ledger::Ledger;

@@ -555,3 +555,25 @@ async fn a_second_page_of_one_purchase_alarms_only_when_it_was_paid() {
         assert_eq!(world.books.rows.lock().await[&new.id].state, PurchaseState::Open);
     }
 }
+
+#[tokio::test]
+async fn a_poll_ends_early_when_the_provider_is_out_and_passes_over_one_odd_purchase() {
+    let mut world = World::new(6, true);
+    world.faults.one_in.store(0, Ordering::SeqCst);
+    while world.begun.len() < 6 {
+        world.begin().await;
+    }
+    world.clock.advance(POLL_AFTER * 2);
+
+    let out = Arc::new(Faults { rng: world.rng.clone(), one_in: 1.into(), seen: 0.into() });
+    let provider = Provider { pages: Mutex::default(), faults: out.clone(), refuses: false };
+    let desk = PurchaseDesk::new(Arc::new(provider), world.books.clone(), world.clock.clone(), false);
+    assert_eq!(desk.poll_open(1000).await.unwrap(), Polled { failed: OUTAGES_MAX, ..Polled::default() });
+    assert_eq!(out.seen.load(Ordering::SeqCst), OUTAGES_MAX);
+
+    // Pages that the provider does not know are each purchase's own trouble.
+    let gone: Vec<_> = world.begun.iter().take(4).map(|new| format!("cs_{}", new.id)).collect();
+    world.provider.pages.lock().await.retain(|id, _| !gone.contains(id));
+    let polled = world.desk.poll_open(1000).await.unwrap();
+    assert_eq!(polled, Polled { failed: 4, waiting: 2, ..Polled::default() });
+}
