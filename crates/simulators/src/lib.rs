@@ -1,5 +1,5 @@
 //! Stand-ins for the services Farebox buys from and is paid through, for development and tests:
-//! scripted model providers ([`providers`]) and a payment provider ([`payments`]).
+//! scripted model providers (`providers`) and a payment provider (`payments`).
 //! They run as a binary of their own, or inside a test's process; nothing of them is part of `farebox`,
 //! and they share no code with the product's dialects or payment client, so that a mistake cannot agree
 //! with itself.
