@@ -306,6 +306,7 @@ fn new_model(slug: &str, best: &Facts, row: &Facts, lists: &Lists, named_by_sour
     let author = slug.split_once('/').map_or("", |(author, _)| author);
     let bare = slug.split_once('/').map_or(slug, |(_, name)| name);
     let name = best.name.as_deref().or(row.name.as_deref()).unwrap_or(bare);
+    let name = if named_by_source { name } else { plain_name(name) };
     let name = match lists.author_name(author) {
         Some(author) if !named_by_source && !name.contains(": ") => format!("{author}: {name}"),
         _ => name.to_owned(),
@@ -325,6 +326,15 @@ fn new_model(slug: &str, best: &Facts, row: &Facts, lists: &Lists, named_by_sour
         family: best.family.clone().or_else(|| row.family.clone()),
         reasoning: best.reasoning,
     }
+}
+
+/// A provider's display name without its path and without how it serves the model.
+fn plain_name(name: &str) -> &str {
+    let mut name = name.rsplit('/').next().unwrap_or(name).trim();
+    for ending in [" TEE", "-TEE", " (Turbo)", " Turbo", " FP8", "-FP8", " Lite"] {
+        name = name.strip_suffix(ending).unwrap_or(name);
+    }
+    name
 }
 
 /// Midnight UTC of `YYYY-MM-DD`, or of the first day of `YYYY-MM` or `YYYY`.

@@ -18,6 +18,7 @@ const FORMATS: &[(&str, Option<&str>)] = &[
     ("-nvfp4", Some("nvfp4")),
     ("-mxfp4", Some("mxfp4")),
     ("-fp4", Some("fp4")),
+    ("-fp8-dynamic", Some("fp8")),
     ("-fp8", Some("fp8")),
     ("-mxfp8", Some("mxfp8")),
     ("-fp16", Some("fp16")),
@@ -114,22 +115,28 @@ impl<'a> Namer<'a> {
     /// What a provider's model id means; `None` when nobody can tell who made it.
     pub(crate) fn name(&mut self, company: &Company, id: &str, base: Option<&str>) -> Option<Named> {
         let (vendor, name) = split(id);
-        let mut folds = vec![fold(&name)];
-        folds.extend(self.without_vendor(&fold(&name)));
-        let tried: Vec<Try> = folds.iter().flat_map(|f| tries(f, &company.variants)).collect();
+        let whole = fold(&name);
+        let cuts = self.without_vendor(&whole);
+        let readings = |folds: &[String]| -> Vec<Try> {
+            folds.iter().flat_map(|f| tries(f, &company.variants)).collect()
+        };
         let own = |served: &Try, slug: String| Named {
             slug,
             variant: served.variant.clone(),
             quantization: served.quantization.clone(),
         };
+        let tried: Vec<Try> = [readings(std::slice::from_ref(&whole)), readings(&cuts)].concat();
         if let Some((slug, served)) = self.find(&tried) {
             return Some(own(&served, slug));
         }
-        let plain = tried.iter().min_by_key(|t| t.fold.len()).cloned()?;
+        // Without a known slug, a cut is right only if what is left is a family's name.
+        let family = |fold: &&String| self.lists.family_author(fold).is_some();
+        let bare = cuts.iter().find(family).cloned().unwrap_or(whole);
+        let plain = tries(&bare, &company.variants).into_iter().min_by_key(|t| t.fold.len())?;
         if let Some(slug) = base.and_then(|base| self.canonical(base)) {
             return Some(own(&plain, slug));
         }
-        let author = self.author(company, vendor.as_deref(), folds.last()?)?;
+        let author = self.author(company, vendor.as_deref(), &bare)?;
         let bare = self.bare_name(&author, &name, &plain);
         let slug = self.coin(&author, &bare);
         Some(own(&plain, slug))
@@ -139,13 +146,13 @@ impl<'a> Namer<'a> {
         tried.iter().find_map(|t| self.known.get(&t.fold).map(|slug| (slug.clone(), t.clone())))
     }
 
-    /// `alibaba-qwen3-32b` is `qwen3-32b`: the fold without any vendor's name in front.
-    fn without_vendor(&self, fold_of_name: &str) -> Option<String> {
+    /// `alibaba-qwen3-32b` is `qwen3-32b`: the fold with each vendor's name in front cut off.
+    fn without_vendor(&self, fold_of_name: &str) -> Vec<String> {
         let vendors: BTreeSet<String> = self.lists.vendors().map(fold).collect();
         let cut = |vendor: &String| {
             fold_of_name.strip_prefix(vendor.as_str()).and_then(|rest| rest.strip_prefix('-'))
         };
-        vendors.iter().filter_map(cut).min_by_key(|rest| rest.len()).map(str::to_owned)
+        vendors.iter().filter_map(cut).map(str::to_owned).collect()
     }
 
     fn author(&self, company: &Company, vendor: Option<&str>, fold_of_name: &str) -> Option<String> {
@@ -287,6 +294,9 @@ mod tests {
             ("vultr", "nvidia/DeepSeek-V3.2-NVFP4", "deepseek/deepseek-v3.2", Some("nvfp4"), Some("nvfp4")),
             ("nebius", "nvidia/Nemotron-Nobody-Knows", "nvidia/nemotron-nobody-knows", None, None),
             ("synthetic", "hf:zai-org/GLM-4.7", "z-ai/glm-4.7", None, None),
+            ("ovhcloud", "meta-llama-3_3-70b-instruct", "meta-llama/llama-3.3-70b-instruct", None, None),
+            ("ovhcloud", "mistral-7b-instruct-v0.3", "mistralai/mistral-7b-instruct-v0.3", None, None),
+            ("novita", "deepseek/deepseek-ocr", "deepseek/deepseek-ocr", None, None),
         ];
         for (provider, id, slug, variant, quantization) in rows {
             let company = lists.company(provider).unwrap();
