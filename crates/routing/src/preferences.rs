@@ -246,7 +246,7 @@ mod tests {
     fn what_cannot_be_honored_is_refused_by_name() {
         let rows = [
             (r#"{"ordr":[]}"#, "ordr"),
-            (r#"{"order":"a"}"#, "expected a sequence"),
+            (r#"{"order":"a"}"#, "a sequence"),
             (r#"{"sort":"fastest"}"#, "fastest"),
             (r#"{"data_collection":"maybe"}"#, "maybe"),
             (r#"{"max_price":{"prompt":-1}}"#, "max_price.prompt"),
