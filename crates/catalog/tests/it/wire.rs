@@ -54,7 +54,8 @@ fn a_model_has_every_field_that_clients_read() {
 fn filters_and_sorts_choose_and_order() {
     let live = fixture::seed();
     let all = ids(&list(&live, ""));
-    let rows: &[(&str, fn(&Value) -> bool)] = &[
+    type Holds = fn(&Value) -> bool;
+    let rows: &[(&str, Holds)] = &[
         ("q=Sonnet", |m| m["name"].as_str().unwrap().contains("Sonnet")),
         ("supported_parameters=tools,reasoning", |m| {
             let names = m["supported_parameters"].as_array().unwrap();
