@@ -32,6 +32,10 @@ impl Dialect for Anthropic {
         AuthScheme::XApiKey
     }
 
+    fn requires_max_tokens(&self) -> bool {
+        true
+    }
+
     fn render_request(&self, head: &RequestHead<'_>, target: &Target<'_>) -> Result<WireRequest, WireError> {
         request::render(head, target)
     }

@@ -33,6 +33,11 @@ pub trait Dialect: Send + Sync {
     /// A reader for one streamed answer.
     fn stream_reader(&self) -> Box<dyn StreamReader>;
 
+    /// Whether a request must carry an output limit: then the target's or the caller's is needed.
+    fn requires_max_tokens(&self) -> bool {
+        false
+    }
+
     /// Header name and value for a credential.
     fn auth_header(&self, key: &str) -> (&'static str, String) {
         self.auth().header(key)

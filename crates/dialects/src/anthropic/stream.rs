@@ -82,6 +82,9 @@ struct State {
     open: Vec<(u32, Open)>,
     reasonings: u32,
     calls: u32,
+    /// The role went out with the first piece. Not before: until the model speaks, a failure can be tried
+    /// elsewhere.
+    spoke: bool,
     finished: bool,
     failed: bool,
     done: bool,
@@ -122,12 +125,6 @@ impl State {
     fn start(&mut self, message: Option<MessageWire>, out: &mut Vec<StreamEvent>) {
         let (upstream_id, model, usage) = message.map_or((None, None, None), |m| (m.id, m.model, m.usage));
         out.push(StreamEvent::Start { upstream_id, model });
-        let role = Some("assistant".to_owned());
-        out.push(StreamEvent::Delta(Box::new(Delta {
-            role,
-            content: Some(String::new()),
-            ..Delta::default()
-        })));
         if let Some(usage) = usage {
             // Remembered only: a count before the output is no count of the answer.
             match wire::usage(&usage, &self.counts) {
@@ -145,7 +142,7 @@ impl State {
                 let index = next(&mut self.reasonings);
                 let detail =
                     ReasoningDetail::encrypted(block.data.unwrap_or_default(), REASONING_FORMAT, index);
-                push(out, Delta { reasoning_details: vec![detail], ..Delta::default() });
+                self.push(out, Delta { reasoning_details: vec![detail], ..Delta::default() });
                 Open::Reasoning(index)
             }
             "tool_use" => {
@@ -156,7 +153,7 @@ impl State {
                     block.input.as_ref().map(|input| input.get().trim()).filter(|input| *input != "{}");
                 let arguments = whole.unwrap_or_default().to_owned();
                 let spoken = !arguments.is_empty();
-                push_call(out, ToolCallDelta { index: call, id: block.id, name: block.name, arguments });
+                self.push_call(out, ToolCallDelta { index: call, id: block.id, name: block.name, arguments });
                 Open::Tool { call, spoken }
             }
             _ => Open::Other,
@@ -164,39 +161,34 @@ impl State {
         self.open.push((at, open));
         // A block may begin with its first words.
         let (text, thinking, signature) = (block.text, block.thinking, block.signature);
-        let kept = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let first = DeltaWire {
-            text: kept(text),
-            thinking: kept(thinking),
-            signature: kept(signature),
-            ..DeltaWire::default()
-        };
-        self.delta(at, first, out);
+        self.delta(at, DeltaWire { text, thinking, signature, ..DeltaWire::default() }, out);
     }
 
     fn delta(&mut self, at: u32, delta: DeltaWire, out: &mut Vec<StreamEvent>) {
-        let Some((_, open)) = self.open.iter_mut().find(|(index, _)| *index == at) else { return };
-        match open {
+        let said = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let Some(position) = self.open.iter().position(|(index, _)| *index == at) else { return };
+        let Some((_, open)) = self.open.get_mut(position) else { return };
+        match *open {
             Open::Text => {
-                if let Some(text) = delta.text {
-                    push(out, Delta { content: Some(text), ..Delta::default() });
+                if let Some(text) = said(delta.text) {
+                    self.push(out, Delta { content: Some(text), ..Delta::default() });
                 }
             }
             Open::Reasoning(index) => {
-                if let Some(text) = delta.thinking {
+                if let Some(text) = said(delta.thinking) {
                     let reasoning_details =
-                        vec![ReasoningDetail::text(text.clone(), REASONING_FORMAT, *index)];
-                    push(out, Delta { reasoning: Some(text), reasoning_details, ..Delta::default() });
+                        vec![ReasoningDetail::text(text.clone(), REASONING_FORMAT, index)];
+                    self.push(out, Delta { reasoning: Some(text), reasoning_details, ..Delta::default() });
                 }
-                if let Some(signature) = delta.signature {
-                    let detail = ReasoningDetail::signature(signature, REASONING_FORMAT, *index);
-                    push(out, Delta { reasoning_details: vec![detail], ..Delta::default() });
+                if let Some(signature) = said(delta.signature) {
+                    let detail = ReasoningDetail::signature(signature, REASONING_FORMAT, index);
+                    self.push(out, Delta { reasoning_details: vec![detail], ..Delta::default() });
                 }
             }
-            Open::Tool { call, spoken } => {
-                if let Some(arguments) = delta.partial_json.filter(|text| !text.is_empty()) {
-                    *spoken = true;
-                    push_call(out, ToolCallDelta { index: *call, arguments, ..ToolCallDelta::default() });
+            Open::Tool { call, .. } => {
+                if let Some(arguments) = said(delta.partial_json) {
+                    *open = Open::Tool { call, spoken: true };
+                    self.push_call(out, ToolCallDelta { index: call, arguments, ..ToolCallDelta::default() });
                 }
             }
             Open::Other => {}
@@ -208,7 +200,7 @@ impl State {
         let Some(position) = self.open.iter().position(|(index, _)| *index == at) else { return };
         if let (_, Open::Tool { call, spoken: false }) = self.open.swap_remove(position) {
             let arguments = "{}".to_owned();
-            push_call(out, ToolCallDelta { index: call, arguments, ..ToolCallDelta::default() });
+            self.push_call(out, ToolCallDelta { index: call, arguments, ..ToolCallDelta::default() });
         }
     }
 
@@ -229,6 +221,15 @@ impl State {
         });
     }
 
+    fn push(&mut self, out: &mut Vec<StreamEvent>, delta: Delta) {
+        let role = (!std::mem::replace(&mut self.spoke, true)).then(|| "assistant".to_owned());
+        out.push(StreamEvent::Delta(Box::new(Delta { role, ..delta })));
+    }
+
+    fn push_call(&mut self, out: &mut Vec<StreamEvent>, call: ToolCallDelta) {
+        self.push(out, Delta { tool_calls: vec![call], ..Delta::default() });
+    }
+
     /// The upstream closed. A stop reason without `message_stop` is still a whole answer.
     fn finish(&mut self, out: &mut Vec<StreamEvent>) -> Result<(), WireError> {
         if self.done || self.failed {
@@ -247,12 +248,4 @@ fn next(counter: &mut u32) -> u32 {
     let now = *counter;
     *counter = now.saturating_add(1);
     now
-}
-
-fn push(out: &mut Vec<StreamEvent>, delta: Delta) {
-    out.push(StreamEvent::Delta(Box::new(delta)));
-}
-
-fn push_call(out: &mut Vec<StreamEvent>, call: ToolCallDelta) {
-    push(out, Delta { tool_calls: vec![call], ..Delta::default() });
 }

@@ -61,12 +61,16 @@ pub(crate) struct Chunks {
     done: bool,
     /// Choices that called a tool, for servers that then say `stop`.
     called: Vec<u32>,
+    /// Roles told before anything was said, by choice; each goes with the first real piece. So nothing
+    /// reaches the client before the model speaks, and a failure until then can be tried elsewhere.
+    roles: Vec<(u32, String)>,
 }
 
 impl Chunks {
-    /// Whether plain text deltas may be expected: the stream began and did not end.
+    /// Whether a plain text delta can be sent without asking this state: the stream began, did not end, and
+    /// no role waits for its first piece.
     pub(crate) fn flowing(&self) -> bool {
-        self.started && !self.failed && !self.done
+        self.started && !self.failed && !self.done && self.roles.is_empty()
     }
 
     /// Reads the data of one frame.
@@ -110,12 +114,18 @@ impl Chunks {
 
     /// `failing`: the frame carries an error, which stands for the finish.
     fn choice(&mut self, wire: ChoiceWire, failing: bool, out: &mut Vec<StreamEvent>) {
-        let delta = delta(wire.index, wire.delta.unwrap_or_default(), wire.logprobs);
+        let mut delta = delta(wire.index, wire.delta.unwrap_or_default(), wire.logprobs);
         if !delta.tool_calls.is_empty() && !self.called.contains(&wire.index) {
             self.called.push(wire.index);
         }
         if says_something(&delta) {
+            let waiting = self.roles.iter().position(|(choice, _)| *choice == wire.index);
+            let told = waiting.map(|position| self.roles.swap_remove(position).1);
+            delta.role = delta.role.or(told);
             out.push(StreamEvent::Delta(Box::new(delta)));
+        } else if let Some(role) = delta.role {
+            self.roles.retain(|(choice, _)| *choice != wire.index);
+            self.roles.push((wire.index, role));
         }
         // An empty word is some servers' null.
         let Some(word) = wire.finish_reason.filter(|word| !word.is_empty() && !failing) else { return };
@@ -142,13 +152,13 @@ impl Chunks {
     }
 }
 
+/// More than a role and empty text.
 fn says_something(delta: &Delta) -> bool {
-    delta.role.is_some()
-        || delta.content.as_ref().is_some_and(|text| !text.is_empty())
+    delta.content.as_ref().is_some_and(|text| !text.is_empty())
         || delta.reasoning.is_some()
         || !delta.reasoning_details.is_empty()
         || !delta.tool_calls.is_empty()
-        || delta.refusal.is_some()
+        || delta.refusal.as_ref().is_some_and(|text| !text.is_empty())
         || delta.logprobs.is_some()
         || !delta.extra.is_empty()
 }

@@ -127,14 +127,37 @@ fn the_relay_says_what_the_slow_way_says_at_any_cut() {
 
 #[test]
 fn plain_text_takes_the_fast_way_and_keeps_the_upstream_spelling() {
-    let stream = b"data: {\"id\":\"a\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n\
+    let stream = b"data: {\"id\":\"a\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"b\"}}]}\n\n\
         data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\\u00e9\\/\"},\"finish_reason\":null}]}\n\n";
     let mut relay = Relay::new(registry::find("openai").unwrap(), fixture::context());
     let (mut text, mut passed) = (String::new(), Passed::default());
     relay.push(stream, &mut text, &mut passed).unwrap();
     assert!(std::str::from_utf8(&passed.bytes).unwrap().contains("\"content\":\"\\u00e9\\/\""));
-    assert_eq!(text, "é/");
+    assert_eq!(text, "bé/");
     assert_eq!(relay.finish(&mut text, &mut Passed::default()), Err(WireError::Truncated));
+}
+
+#[test]
+fn nothing_is_shown_before_the_model_speaks_and_the_role_comes_with_its_first_piece() {
+    let role = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+    let start = "data: {\"type\":\"message_start\",\"message\":{}}\n\ndata: {\"type\":\"content_block_start\",\
+        \"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n";
+    let said = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let text = "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"text\":\"a\"}}\n\n";
+    for (dialect, before, first) in [("openai", role, said), ("anthropic", start, text)] {
+        let mut relay = Relay::new(registry::find(dialect).unwrap(), fixture::context());
+        let (mut text, mut passed) = (String::new(), Passed::default());
+        relay.push(before.as_bytes(), &mut text, &mut passed).unwrap();
+        assert!(passed.bytes.is_empty(), "{dialect}");
+        let mut passed = Passed::default();
+        relay.push(first.as_bytes(), &mut text, &mut passed).unwrap();
+        relay.push(first.as_bytes(), &mut text, &mut Passed::default()).unwrap();
+        assert_eq!(
+            fixture::frames(&passed.bytes)[0]["choices"][0]["delta"],
+            json!({"role": "assistant", "content": "a"})
+        );
+        assert_eq!(text, "aa");
+    }
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn plain(data: &str, context: &FaceContext, out: &mut Vec<u8>, text: &mut String
         return false;
     }
     let Some(said) = json::text(delta.content) else { return false };
-    if said.is_empty() && !role {
+    if said.is_empty() {
         return false;
     }
     append_text_chunk(choice.index, role, delta.content.get(), context, out);
