@@ -139,6 +139,9 @@ impl Preferences {
     /// Reads the object as a request holds it.
     pub fn parse(raw: Option<&RawValue>) -> Result<Self, PreferenceError> {
         let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(Self::default()) };
+        if !raw.get().starts_with('{') {
+            return Err(PreferenceError("must be an object like {\"sort\":\"price\"}".to_owned()));
+        }
         let wire: Wire<'_> =
             serde_json::from_str(raw.get()).map_err(|error| PreferenceError(error.to_string()))?;
         let unsupported = [
@@ -256,7 +259,7 @@ mod tests {
             (r#"[]"#, "must be an object"),
         ];
         for (text, named) in rows {
-            let error = parse(text).unwrap_err().to_string();
+            let error = parse(text).err().unwrap_or_else(|| panic!("{text} was taken")).to_string();
             assert!(error.starts_with("provider: ") && error.contains(named), "{text}: {error}");
         }
     }
