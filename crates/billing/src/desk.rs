@@ -331,4 +331,4 @@ fn checkout_order(row: &Purchase, begin: &BeginPurchase<'_>) -> Result<CheckoutO
 }
 
 #[cfg(test)]
-mod schedules;
+mod tests;

@@ -563,6 +563,8 @@ async fn a_poll_ends_early_when_the_provider_is_out_and_passes_over_one_odd_purc
     while world.begun.len() < 6 {
         world.begin().await;
     }
+    // Their webhooks may still come.
+    assert_eq!(world.desk.poll_open(1000).await.unwrap(), Polled::default());
     world.clock.advance(POLL_AFTER * 2);
 
     let out = Arc::new(Faults { rng: world.rng.clone(), one_in: 1.into(), seen: 0.into() });
@@ -576,4 +578,25 @@ async fn a_poll_ends_early_when_the_provider_is_out_and_passes_over_one_odd_purc
     world.provider.pages.lock().await.retain(|id, _| !gone.contains(id));
     let polled = world.desk.poll_open(1000).await.unwrap();
     assert_eq!(polled, Polled { failed: 4, waiting: 2, ..Polled::default() });
+}
+
+#[tokio::test]
+async fn a_returning_customer_gets_the_credits_before_the_webhook_and_giving_up_takes_nothing_back() {
+    let mut world = World::new(7, true);
+    world.faults.one_in.store(0, Ordering::SeqCst);
+    world.begin().await;
+    let new = world.begun[0].clone();
+    assert_eq!(world.desk.check(new.org, new.id).await.unwrap(), Some(Progress::Waiting));
+    let stranger = OrgId::from_uuid(Default::default());
+    assert_eq!(world.desk.check(stranger, new.id).await.unwrap(), None);
+    assert_eq!(world.desk.abandon(stranger, new.id).await.unwrap(), None);
+
+    world.provider.pages.lock().await.values_mut().for_each(|page| page.status = SessionStatus::Paid);
+    let account = AccountRef { account: AccountId::from_uuid(new.org.uuid()), shard: 0 };
+    let granted = Progress::Granted { purchase: new.id, account, seq: 1 };
+    assert_eq!(world.desk.abandon(new.org, new.id).await.unwrap(), Some(granted));
+    let already = Some(Progress::Already { account });
+    assert_eq!(world.desk.abandon(new.org, new.id).await.unwrap(), already);
+    assert_eq!(world.desk.check(new.org, new.id).await.unwrap(), already);
+    assert_eq!(*world.books.grants.lock().await, [(new.id, new.amount)]);
 }
