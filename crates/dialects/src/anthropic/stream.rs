@@ -125,13 +125,21 @@ impl State {
     fn start(&mut self, message: Option<MessageWire>, out: &mut Vec<StreamEvent>) {
         let (upstream_id, model, usage) = message.map_or((None, None, None), |m| (m.id, m.model, m.usage));
         out.push(StreamEvent::Start { upstream_id, model });
-        if let Some(usage) = usage {
-            // Remembered only: a count before the output is no count of the answer.
-            match wire::usage(&usage, &self.counts) {
-                Ok(counts) => self.counts = counts,
-                Err(fault) => out.push(StreamEvent::UsageFault(fault)),
-            }
+        if let Some(usage) = usage.filter(|usage| !usage.is_null()) {
+            // The prompt's exact count, with caches: what an answer that breaks off is billed by.
+            self.count(&usage, out);
         }
+    }
+
+    fn count(&mut self, usage: &Value, out: &mut Vec<StreamEvent>) {
+        let counted = wire::usage(usage, &self.counts).and_then(|counts| {
+            self.counts = counts;
+            counts.to_usage()
+        });
+        out.push(match counted {
+            Ok(usage) => StreamEvent::Usage(usage),
+            Err(fault) => StreamEvent::UsageFault(fault),
+        });
     }
 
     fn open_block(&mut self, at: u32, block: BlockWire, out: &mut Vec<StreamEvent>) {
@@ -210,15 +218,9 @@ impl State {
             let reason = wire::finish_reason(&native);
             out.push(StreamEvent::Finish { choice: 0, reason, native: Some(native) });
         }
-        let Some(usage) = event.usage.filter(|usage| !usage.is_null()) else { return };
-        let counted = wire::usage(&usage, &self.counts).and_then(|counts| {
-            self.counts = counts;
-            counts.to_usage()
-        });
-        out.push(match counted {
-            Ok(usage) => StreamEvent::Usage(usage),
-            Err(fault) => StreamEvent::UsageFault(fault),
-        });
+        if let Some(usage) = event.usage.filter(|usage| !usage.is_null()) {
+            self.count(&usage, out);
+        }
     }
 
     fn push(&mut self, out: &mut Vec<StreamEvent>, delta: Delta) {

@@ -23,7 +23,8 @@ pub enum StreamEvent {
         reason: FinishReason,
         native: Option<String>,
     },
-    /// The provider's count so far. Of several, the last one counts.
+    /// The provider's count so far: exact in the prompt, final only when the stream is complete. Of several,
+    /// the last one counts.
     Usage(Usage),
     /// The provider sent a count that nobody can bill (negative, fractional, absurd).
     UsageFault(WireError),
