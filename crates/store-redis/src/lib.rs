@@ -12,7 +12,7 @@
 //! ```text
 //! ACL SETUSER farebox on >secret resetkeys ~{c* resetchannels -@all +fcall +info +time +exists +get +set
 //!   +del +mget +hget +hset +hmget +hgetall +zadd +zrem +zcard +zcount +zrange +zrangebyscore +sadd +smembers
-//!   +xadd +xread +xlen +xtrim +ping +hello +client|setinfo +select
+//!   +xadd +xread +xlen +xtrim +ping +hello +select
 //! ```
 //!
 //! Redis must run with `maxmemory-policy noeviction` and an append-only file.

@@ -1,1 +1,19 @@
-//! stub
+//! The credit engine on a real Redis: a plain model call by call, one table per rule, parallel callers,
+//! and epochs.
+//!
+//! No fake engine anywhere. Tests that sweep, trim or change epochs start a server of their own.
+
+#[cfg(test)]
+mod epochs;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod model_vs_redis;
+#[cfg(test)]
+mod outbox;
+#[cfg(test)]
+mod parallel;
+#[cfg(test)]
+mod rules;
+#[cfg(test)]
+mod support;

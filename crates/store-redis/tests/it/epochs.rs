@@ -1,0 +1,183 @@
+//! Epochs: which Redis process may serve, and what becomes of accounts and holds of an earlier life.
+
+use crate::support::{Bed, CENT, DOLLAR, MINUTE, cap, exactly, ids, own_key, state};
+use billing::engine::{
+    AccountRef, CapPeriod, CreditEngine as _, EngineAudit as _, EngineUpkeep as _, Outbox as _, Reserved,
+    Ticket,
+};
+use kernel::{NanoUsd, StoreErrorKind};
+use std::time::Duration;
+use store_redis::{Epochs, LIBRARY, RedisEngine, load_library};
+
+/// Whether a reserve is answered 503 instead of a decision.
+async fn unavailable(engine: &RedisEngine, account: AccountRef) -> bool {
+    match engine.reserve(&exactly(account, 1, &[])).await {
+        Err(fault) => fault.kind == StoreErrorKind::Unavailable,
+        Ok(_) => false,
+    }
+}
+
+#[tokio::test]
+async fn a_shard_serves_only_in_the_epoch_the_caller_believes_in() {
+    let bed = Bed::bare().await;
+    let state = state(DOLLAR);
+    let (account, shard) = (state.account, state.account.shard);
+    assert!(unavailable(&bed.engine, account).await, "this process knows no epoch");
+    bed.engine.set_epochs(&[(shard, 4)]);
+    assert!(unavailable(&bed.engine, account).await, "Redis has no epoch");
+    assert_eq!(bed.engine.epoch(shard).await.unwrap(), None);
+    bed.engine.open_epoch(shard, 5).await.unwrap();
+    assert_eq!(bed.engine.epoch(shard).await.unwrap(), Some(5));
+    bed.load(&state).await;
+    assert!(!unavailable(&bed.engine, account).await);
+    let late = RedisEngine::connect(&bed.url, Epochs::new(&[(shard, 4)])).await.unwrap();
+    assert!(unavailable(&late, account).await, "stale");
+    late.set_epochs(&[(shard, 5)]);
+    assert!(!unavailable(&late, account).await);
+    assert!(bed.engine.open_epoch(shard, 4).await.is_err(), "epochs never fall");
+    bed.engine.open_epoch(shard, 5).await.unwrap();
+    assert!(bed.engine.seal_epoch(shard, 5).await.is_err(), "a seal raises the epoch");
+    bed.engine.seal_epoch(shard, 6).await.unwrap();
+    bed.engine.set_epochs(&[(shard, 6)]);
+    assert!(unavailable(&bed.engine, account).await, "sealed");
+    bed.load(&state).await;
+    assert_eq!(bed.money(account).await, (DOLLAR, 2), "the two holds of before");
+    bed.engine.open_epoch(shard, 6).await.unwrap();
+    assert!(!unavailable(&bed.engine, account).await);
+}
+
+#[tokio::test]
+async fn a_process_that_inherits_an_epoch_serves_nobody() {
+    let bed = Bed::private().await;
+    let state = state(DOLLAR);
+    bed.load(&state).await;
+    let shard = state.account.shard;
+    let key = format!("{{c{shard:02}}}:ep");
+    let () = bed.command(&["SET", &key, "1|0|0123456789abcdef0123456789abcdef01234567|0"]).await;
+    assert!(unavailable(&bed.engine, state.account).await);
+    assert_eq!(bed.engine.epoch(shard).await.unwrap(), None);
+    assert!(bed.engine.open_epoch(shard, 1).await.is_err(), "the number is of another life");
+    bed.engine.open_epoch(shard, 2).await.unwrap();
+    let answer = bed.engine.reserve(&exactly(state.account, 1, &[])).await.unwrap();
+    assert_eq!(answer, Reserved::AccountMissing);
+    assert_eq!(bed.engine.run_id().await.unwrap().len(), 40);
+}
+
+#[tokio::test]
+async fn a_load_in_a_new_epoch_counts_the_holds_that_are_left() {
+    let bed = Bed::private().await;
+    let mut state = state(DOLLAR);
+    state.byok.requests = 37;
+    state.caps = vec![cap("k:one", DOLLAR, CapPeriod::Daily, 0), cap("k:gone", DOLLAR, CapPeriod::Daily, 0)];
+    bed.load(&state).await;
+    let (account, shard) = (state.account, state.account.shard);
+    let caps = ids(&["k:one", "k:gone"]);
+    let kept = bed.granted(&exactly(account, 10 * CENT, &caps)).await;
+    let _ = bed.granted(&exactly(account, 5 * CENT, &caps[..1])).await;
+    let settled = bed.granted(&exactly(account, 20 * CENT, &caps)).await;
+    let _ = bed.settle(&settled, 20 * CENT).await;
+    for _ in 0..2 {
+        let _ = bed.granted(&own_key(account, CENT)).await;
+    }
+    bed.engine.open_epoch(shard, 2).await.unwrap();
+    // Nothing may touch the money of an account that this epoch has not loaded.
+    let moment = Duration::from_millis(1);
+    assert!(bed.engine.extend(&kept, NanoUsd::ZERO, NanoUsd::ZERO, moment).await.is_err());
+    assert!(bed.engine.release(&kept.key, account).await.is_err());
+    assert_eq!(bed.engine.balance(account).await.unwrap(), None);
+    // The ledger booked the settlement; one of the caps was taken away, the other's use is known a day late.
+    state.posted = NanoUsd::new(80 * CENT);
+    state.caps.truncate(1);
+    state.caps[0].window -= 1;
+    state.caps[0].used = NanoUsd::new(99 * CENT);
+    bed.load(&state).await;
+    assert_eq!(bed.money(account).await, (80 * CENT, 15 * CENT));
+    assert_eq!(bed.cap(account, "k:one").await, (0, 15 * CENT));
+    // 37 used and 2 in flight: one more is free, the next pays.
+    assert_eq!(bed.granted(&own_key(account, CENT)).await.ticket, Ticket::Free);
+    assert_eq!(bed.granted(&own_key(account, CENT)).await.ticket, Ticket::Paid);
+    // A cap that is gone allows the hold and no more.
+    let charged = bed.settle(&kept, 15 * CENT).await;
+    assert_eq!(charged, crate::support::done(10 * CENT, 5 * CENT, 70 * CENT));
+    let entries = bed.engine.read(&[(shard, "0-0".to_owned())], 10).await.unwrap();
+    assert_eq!(entries.iter().map(|entry| entry.epoch).collect::<Vec<_>>(), [1, 2]);
+    for audited in bed.engine.accounts(shard).await.unwrap() {
+        assert_eq!((audited.held, audited.epoch), (audited.balance.reserved, 2));
+    }
+}
+
+#[tokio::test]
+async fn the_sweeper_leaves_holds_of_accounts_that_are_not_loaded() {
+    let bed = Bed::private().await;
+    let mut state = state(DOLLAR);
+    bed.load(&state).await;
+    let shard = state.account.shard;
+    let grant = bed.granted(&exactly(state.account, 10 * CENT, &[])).await;
+    let moment = Duration::from_millis(1);
+    let _ = bed.engine.extend(&grant, NanoUsd::ZERO, NanoUsd::new(CENT), moment).await.unwrap();
+    bed.engine.open_epoch(shard, 2).await.unwrap();
+    bed.pass_two_milliseconds().await;
+    assert_eq!(bed.engine.sweep(shard, 10).await.unwrap(), 0);
+    assert_eq!(bed.engine.open_holds().await.unwrap(), 1);
+    state.posted = NanoUsd::new(DOLLAR);
+    bed.load(&state).await;
+    assert_eq!(bed.money(state.account).await, (DOLLAR, 10 * CENT));
+    let _ = bed.engine.extend(&grant, NanoUsd::ZERO, NanoUsd::ZERO, moment).await.unwrap();
+    bed.pass_two_milliseconds().await;
+    assert_eq!(bed.engine.sweep(shard, 10).await.unwrap(), 1);
+    assert_eq!(bed.money(state.account).await, (DOLLAR - CENT, 0));
+}
+
+#[tokio::test]
+async fn the_library_is_loaded_only_where_its_text_differs() {
+    let bed = Bed::private().await;
+    assert!(!load_library(&bed.url).await.unwrap(), "the bed has loaded it");
+    let other = format!("#!lua name={LIBRARY}\nredis.register_function('fb1_old', function() return 1 end)");
+    let () = bed.command(&["FUNCTION", "LOAD", "REPLACE", &other]).await;
+    let state = state(DOLLAR);
+    let fault = bed.engine.load(&state).await.unwrap_err();
+    assert_eq!(fault.kind, StoreErrorKind::Unavailable);
+    assert!(load_library(&bed.url).await.unwrap());
+    bed.load(&state).await;
+}
+
+#[tokio::test]
+async fn the_product_s_user_needs_no_scripts_of_its_own() {
+    let bed = Bed::private().await;
+    let documented = include_str!("../../src/lib.rs");
+    let (_, rule) = documented.split_once("ACL SETUSER").unwrap();
+    let rule = rule.split("```").next().unwrap().replace("//!", " ");
+    let words: Vec<&str> = ["ACL", "SETUSER"].into_iter().chain(rule.split_whitespace()).collect();
+    let () = bed.command(&words).await;
+    let (_, host) = bed.url.split_once('@').unwrap();
+    let url = format!("redis://farebox:secret@{host}");
+    let engine = RedisEngine::connect(&url, Epochs::new(&[])).await.unwrap();
+    let mut state = state(DOLLAR);
+    state.caps = vec![cap("k:one", DOLLAR, CapPeriod::Daily, 0)];
+    let (account, shard) = (state.account, state.account.shard);
+    engine.open_epoch(shard, 2).await.unwrap();
+    assert!(engine.load(&state).await.unwrap());
+    engine.set_cap(account, &cap("k:one", 2 * DOLLAR, CapPeriod::Monthly, 0)).await.unwrap();
+    let caps = ids(&["k:one"]);
+    let moment = Duration::from_millis(1);
+    for swept in [false, true] {
+        let Reserved::Granted(grant) = engine.reserve(&exactly(account, CENT, &caps)).await.unwrap() else {
+            panic!("not granted")
+        };
+        assert!(engine.knows(&grant.key, account).await.unwrap());
+        let lifetime = if swept { moment } else { MINUTE };
+        let _ = engine.extend(&grant, NanoUsd::new(1), NanoUsd::new(1), lifetime).await.unwrap();
+        bed.pass_two_milliseconds().await;
+        assert_eq!(engine.sweep(shard, 9).await.unwrap(), u32::from(swept));
+        let _ = engine.release(&grant.key, account).await.unwrap();
+    }
+    let entries = engine.read(&[(shard, "0-0".to_owned())], 9).await.unwrap();
+    engine.trim(shard, 2, &entries[1].id).await.unwrap();
+    assert_eq!(engine.length().await.unwrap(), 0);
+    assert_eq!(engine.accounts(shard).await.unwrap().len(), 1);
+    assert_eq!(engine.overdue_holds(MINUTE).await.unwrap() + engine.open_holds().await.unwrap(), 0);
+    let client = redis::Client::open(url).unwrap();
+    let mut raw = client.get_multiplexed_async_connection().await.unwrap();
+    let eval: redis::RedisResult<i64> = redis::cmd("EVAL").arg("return 1").arg(0).query_async(&mut raw).await;
+    assert!(eval.unwrap_err().to_string().contains("permission"));
+}
