@@ -32,6 +32,9 @@ pub struct Quirks {
     pub unsupported_fields: Vec<String>,
     /// Members of messages, parts and tools to leave out: OpenAI refuses `cache_control` on parts.
     pub strip_message_fields: Vec<String>,
+    /// The provider knows no role `developer` and gets `system` instead: DeepSeek, Mistral and most vLLM chat
+    /// templates ("unknown variant `developer`", seen 2026-03).
+    pub no_developer_role: bool,
     /// Fields that change the price and that this provider's tariffs cover, e.g. `service_tier`.
     pub priced_fields: Vec<String>,
     /// How Claude models are told to think: those from Opus 4.6 on want `adaptive` and an effort, older

@@ -237,9 +237,10 @@ impl<'a> RequestHead<'a> {
         self.n
     }
 
+    /// Whether any tool is offered; an empty list offers none.
     #[must_use]
     pub fn has_tools(&self) -> bool {
-        self.member("tools").is_some_and(|raw| raw.get() != "[]")
+        self.facts.tools > 0
     }
 
     #[must_use]
@@ -268,8 +269,9 @@ impl<'a> RequestHead<'a> {
     /// `json_schema` needs `structured_outputs`; other forms need `response_format`.
     #[must_use]
     pub fn required_parameters(&self) -> Vec<&'static str> {
-        let mut needed: Vec<&'static str> =
-            PARAMETERS.iter().copied().filter(|name| self.member(name).is_some()).collect();
+        let idle = |name: &str| !self.has_tools() && TOOL_DIALS.contains(&name);
+        let used = |name: &&&'static str| self.member(name).is_some() && !idle(name);
+        let mut needed: Vec<&'static str> = PARAMETERS.iter().filter(used).copied().collect();
         if self.has_tools() {
             needed.push("tools");
         }
@@ -356,6 +358,9 @@ impl<'a> RequestHead<'a> {
             .map(|(key, _, _)| key)
     }
 }
+
+/// Fields that mean nothing without tools; providers refuse them then.
+pub(crate) const TOOL_DIALS: [&str; 2] = ["parallel_tool_calls", "tool_choice"];
 
 /// Fields whose name in the catalog is their own.
 const PARAMETERS: &[&str] = &[

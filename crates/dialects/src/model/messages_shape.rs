@@ -18,6 +18,9 @@ pub(crate) struct Facts {
     pub(crate) audio: u32,
     pub(crate) files: u32,
     pub(crate) videos: u32,
+    pub(crate) tools: usize,
+    /// Some message has the role `developer`.
+    pub(crate) developer: bool,
     /// Somewhere a member that only some providers know: `cache_control`, `reasoning`, ….
     pub(crate) extensions: bool,
     /// The type of a tool that is not a function.
@@ -75,6 +78,7 @@ impl Facts {
         let role = need(&members, "role", Kind::Text, at)?;
         word(role, &Role::NAMES, &at.key("role"))?;
         let role = json::text(role).unwrap_or_default();
+        self.developer |= role == "developer";
         for (key, value) in &members {
             self.message_member(key, value, &at.key(key))?;
         }
@@ -177,7 +181,8 @@ impl Facts {
 
     pub(crate) fn read_tools(&mut self, raw: &RawValue, at: &At<'_>) -> Result<(), RequestError> {
         self.text_bytes += raw.get().len();
-        json::each_element(raw, |index, tool| self.tool(tool, &at.index(index))).map(|_count| ())
+        self.tools = json::each_element(raw, |index, tool| self.tool(tool, &at.index(index)))?;
+        Ok(())
     }
 
     fn tool(&mut self, raw: &RawValue, at: &At<'_>) -> Result<(), RequestError> {

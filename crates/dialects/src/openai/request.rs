@@ -6,7 +6,8 @@
 use crate::dialect::{Target, WireError, WireRequest};
 use crate::json::ObjectWriter;
 use crate::model::fields::Owner;
-use crate::model::head::RequestHead;
+use crate::model::head::{RequestHead, TOOL_DIALS};
+use crate::model::reasoning::Effort;
 use crate::quirks::{Quirks, ReasoningField, ReasoningRequest};
 use bytes::Bytes;
 use serde_json::Value;
@@ -21,7 +22,8 @@ pub(super) fn render(head: &RequestHead<'_>, target: &Target<'_>) -> Result<Wire
     out.value("model", target.provider_model);
     for (key, raw, field) in head.members() {
         let ours = field.is_some_and(|field| matches!(field.owner, Owner::Rewritten | Owner::Gateway));
-        if ours {
+        let idle = !head.has_tools() && (key == "tools" || TOOL_DIALS.contains(&key));
+        if ours || idle {
             continue;
         }
         let unserved = field.is_some_and(|field| field.owner == Owner::Unserved);
@@ -88,8 +90,7 @@ fn reasoning(head: &RequestHead<'_>, quirks: &Quirks, out: &mut ObjectWriter, wa
             None => out.optional("reasoning_effort", wish.effort.as_ref()),
         },
         ReasoningRequest::Effort => {
-            let effort =
-                if wish.refused() { Some("none") } else { wish.effective_effort().map(|e| e.as_str()) };
+            let effort = if wish.refused() { Some("none") } else { wish.effective_effort().map(word) };
             out.optional("reasoning_effort", effort.as_ref());
             if wish.max_tokens.is_some() {
                 warnings.push("reasoning.max_tokens".to_owned());
@@ -101,9 +102,14 @@ fn reasoning(head: &RequestHead<'_>, quirks: &Quirks, out: &mut ObjectWriter, wa
     }
 }
 
+/// OpenAI's highest word is `xhigh` (API reference, 2026-06).
+fn word(effort: Effort) -> &'static str {
+    if effort == Effort::Max { "xhigh" } else { effort.as_str() }
+}
+
 fn rewrites(head: &RequestHead<'_>, quirks: &Quirks) -> bool {
     let asked = !quirks.strip_message_fields.is_empty() || quirks.reasoning_field != ReasoningField::AsSent;
-    asked && head.facts().extensions
+    (asked && head.facts().extensions) || (quirks.no_developer_role && head.facts().developer)
 }
 
 /// The slow way: a tree of the messages or tools, without the members this provider refuses.
@@ -111,6 +117,10 @@ fn rewritten(raw: &RawValue, quirks: &Quirks) -> Result<Value, WireError> {
     let mut tree: Value =
         serde_json::from_str(raw.get()).map_err(|error| WireError::malformed("request", &error))?;
     for item in tree.as_array_mut().into_iter().flatten() {
+        if quirks.no_developer_role && item.get("role").is_some_and(|role| role == "developer") {
+            let _developer =
+                item.as_object_mut().and_then(|members| members.insert("role".into(), "system".into()));
+        }
         rename_reasoning(item, quirks.reasoning_field);
         strip(item, &quirks.strip_message_fields);
         for part in item.get_mut("content").and_then(Value::as_array_mut).into_iter().flatten() {

@@ -148,6 +148,32 @@ fn fields_nobody_serves_are_named_and_not_sent() {
 }
 
 #[test]
+fn dials_of_tools_without_tools_are_not_sent_and_not_required() {
+    for tools in [json!(null), json!([])] {
+        let body = request(json!({"tools": tools, "tool_choice": "auto", "parallel_tool_calls": true}));
+        for dialect in ["openai", "anthropic"] {
+            let sent = render(dialect, &body, &Quirks::default()).unwrap();
+            for name in ["tools", "tool_choice", "parallel_tool_calls"] {
+                assert!(sent["body"].get(name).is_none(), "{dialect} {name}");
+            }
+        }
+        let body = body.to_string();
+        assert!(parse_chat_request(body.as_bytes()).unwrap().required_parameters().is_empty());
+    }
+}
+
+#[test]
+fn a_provider_without_the_developer_role_gets_system() {
+    let body = json!({"messages": [{"role": "developer", "content": "a"}, {"role": "user", "content": "developer"}]});
+    let roles = |quirks: &Quirks| {
+        let sent = render("openai", &body, quirks).unwrap();
+        [0, 1].map(|at| sent["body"]["messages"][at]["role"].clone())
+    };
+    assert_eq!(roles(&Quirks::default()), ["developer", "user"]);
+    assert_eq!(roles(&Quirks { no_developer_role: true, ..Quirks::default() }), ["system", "user"]);
+}
+
+#[test]
 fn a_request_without_a_limit_needs_one_only_where_the_dialect_does() {
     let body = request(json!({})).to_string();
     let head = parse_chat_request(body.as_bytes()).unwrap();
@@ -189,6 +215,7 @@ fn openai_providers_get_the_wish_to_reason_in_their_own_words() {
             Value::Null,
             json!(["reasoning.max_tokens"]),
         ),
+        ("effort", json!({"reasoning_effort": "max"}), json!("xhigh"), Value::Null, json!([])),
         ("object", json!({"reasoning": {"max_tokens": 5}}), Value::Null, json!({"max_tokens": 5}), json!([])),
         ("object", json!({"reasoning_effort": "high"}), json!("high"), Value::Null, json!([])),
         ("nothing", json!({"reasoning_effort": "high"}), Value::Null, Value::Null, json!(["reasoning"])),
