@@ -5,6 +5,7 @@
 
 mod content;
 mod conversation;
+mod generation;
 mod options;
 mod request;
 mod response;

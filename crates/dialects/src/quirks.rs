@@ -10,39 +10,38 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Quirks {
-    /// Name of the output limit. OpenAI's reasoning models refuse `max_tokens` (API reference, 2026-06);
-    /// Mistral, DeepSeek, Together and vLLM before 0.6.4 know only `max_tokens`.
+    /// Name of the output limit. OpenAI's reasoning models refuse `max_tokens`; Mistral refuses
+    /// `max_completion_tokens` ("extra_forbidden", editor-code-assistant/eca #231, 2025-12).
     pub max_tokens_field: MaxTokensField,
-    /// The provider refuses `stream_options` (older Mistral and Cohere compatibility endpoints); it then
-    /// sends usage unasked or not at all.
+    /// The provider refuses `stream_options`; it then sends usage unasked or not at all. Mistral: unasked
+    /// ("extra_forbidden", avante.nvim #2347, 2025-06).
     pub rejects_stream_options: bool,
     /// The provider never sends usage in a stream, so the gateway counts by itself.
     pub no_stream_usage: bool,
-    /// Path appended to the base URL instead of the dialect's own, e.g. Perplexity's without `/v1`.
+    /// Path appended to the base URL instead of the dialect's own, which comes after a `/v1` in that URL.
     pub path: Option<String>,
     /// Further request headers, e.g. `anthropic-beta`. Never credentials.
     pub headers: BTreeMap<String, String>,
-    /// Name of the reasoning text in replayed assistant messages: DeepSeek and Moonshot want their
-    /// `reasoning_content` back within a turn of tool calls; vLLM and OpenRouter-like say `reasoning`.
+    /// Name of the reasoning text in replayed assistant messages. DeepSeek refuses a turn of tool calls
+    /// without its `reasoning_content` (its guide "Thinking mode"; continue #10193, 2026-02); Mistral
+    /// refuses one with it (crush #1590, 2025-12): there it is stripped.
     pub reasoning_field: ReasoningField,
     /// How the wish to reason is said.
     pub reasoning_request: ReasoningRequest,
-    /// Top-level fields the provider refuses, left out with a warning: e.g. OpenAI refuses `top_k`,
-    /// `min_p`, `top_a`, `repetition_penalty` ("Unrecognized request argument").
+    /// Top-level fields the provider refuses, left out with a warning: OpenAI knows no `top_k`, `min_p`,
+    /// `top_a`, `repetition_penalty` (absent from its API reference).
     pub unsupported_fields: Vec<String>,
-    /// Members of messages, parts and tools to leave out: OpenAI refuses `cache_control` on parts.
+    /// Members of messages, parts and tools to leave out: OpenAI's reference has no `cache_control`.
     pub strip_message_fields: Vec<String>,
-    /// The provider knows no role `developer` and gets `system` instead: DeepSeek, Mistral and most vLLM chat
-    /// templates ("unknown variant `developer`", seen 2026-03).
+    /// The provider knows no role `developer` and gets `system` instead: DeepSeek ("unknown variant
+    /// `developer`", earendil-works/pi #1048, 2026-01).
     pub no_developer_role: bool,
     /// Fields that change the price and that this provider's tariffs cover, e.g. `service_tier`.
     pub priced_fields: Vec<String>,
-    /// How Claude models are told to think: those from Opus 4.6 on want `adaptive` and an effort, older
-    /// ones a budget (Anthropic's "extended thinking" page, 2026-06).
-    pub thinking: Thinking,
-    /// The model refuses `temperature` and `top_p` together (Claude Opus 4.1 and later): `top_p` is left
-    /// out with a warning.
-    pub one_sampling_dial: bool,
+    /// How models of the `anthropic` dialect are told to think, where the model's name does not tell.
+    pub thinking: Option<Thinking>,
+    /// Which of `temperature`, `top_p` and `top_k` models of the `anthropic` dialect take, likewise.
+    pub dials: Option<Dials>,
 }
 
 /// Field that carries the output limit.
@@ -88,11 +87,20 @@ pub enum ReasoningRequest {
     Nothing,
 }
 
-/// Anthropic's two ways to ask for thinking.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Anthropic's two ways to ask for thinking: a number of tokens, or an effort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Thinking {
-    #[default]
     Budget,
     Adaptive,
+}
+
+/// How many sampling dials an Anthropic model has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dials {
+    All,
+    /// `temperature` or `top_p`, not both: `top_p` is left out with a warning.
+    One,
+    None,
 }

@@ -1,13 +1,14 @@
 //! Everything of a request that is not the conversation: sampling, tools, thinking, output format.
 
 use super::REASONING_FORMAT;
-use crate::dialect::{Target, WireError};
+use super::generation::Generation;
+use crate::dialect::WireError;
 use crate::json::ObjectWriter;
 use crate::model::message::Role;
 use crate::model::reasoning::{Effort, ReasoningDetail};
 use crate::model::request::ChatRequest;
 use crate::model::tool::{ResponseFormat, Tool, ToolChoice};
-use crate::quirks::Thinking;
+use crate::quirks::{Dials, Thinking};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -17,30 +18,38 @@ const BUDGET: (u64, u64) = (1024, 128_000);
 /// How the model will think.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Plan {
-    No,
+    /// Said nothing about: most models then do not think.
+    Unasked,
+    /// Told not to.
+    Disabled,
     Budget(u64),
     Adaptive(Effort),
 }
 
+impl Plan {
+    /// Whether the model is asked to think.
+    pub(super) fn thinks(self) -> bool {
+        matches!(self, Self::Budget(_) | Self::Adaptive(_))
+    }
+}
+
 /// Decides about thinking. What cannot be had under the limit or beside a forced tool is a warning: the
 /// API refuses a budget at or above `max_tokens`, and thinking with a forced tool.
-pub(super) fn plan(
-    request: &ChatRequest,
-    limit: u32,
-    target: &Target<'_>,
-    warnings: &mut Vec<String>,
-) -> Plan {
-    let Some(wish) = request.reasoning.as_ref() else { return Plan::No };
-    let Some(effort) = wish.effective_effort() else { return Plan::No };
+pub(super) fn plan(request: &ChatRequest, limit: u32, model: Generation, warnings: &mut Vec<String>) -> Plan {
+    let wish = request.reasoning.clone().unwrap_or_default();
+    let forced = matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Function(_)));
     if wish.summary.is_some() {
         warnings.push("reasoning.summary".to_owned());
     }
-    let forced = matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Function(_)));
-    if forced {
-        warnings.push("reasoning".to_owned());
-        return Plan::No;
-    }
-    if target.quirks.thinking == Thinking::Adaptive {
+    let Some(effort) = wish.effective_effort().filter(|_| !forced) else {
+        if wish.wanted() || (wish.refused() && model.always) {
+            warnings.push("reasoning".to_owned());
+        }
+        let tell = model.unasked && !model.always && (wish.refused() || forced);
+        return if tell { Plan::Disabled } else { Plan::Unasked };
+    };
+    // As OpenRouter does: a number of tokens is taken by its word where the model still takes one.
+    if model.thinking == Thinking::Adaptive && !(model.takes_budget && wish.max_tokens.is_some()) {
         if wish.max_tokens.is_some() {
             warnings.push("reasoning.max_tokens".to_owned());
         }
@@ -48,13 +57,11 @@ pub(super) fn plan(
     }
     if answers_unthought_call(request) {
         warnings.push("reasoning".to_owned());
-        return Plan::No;
+        return Plan::Unasked;
     }
     let limit = u64::from(limit);
-    let wanted = match wish.max_tokens {
-        Some(tokens) => u64::from(tokens),
-        None => limit * u64::from(effort.percent()) / 100,
-    };
+    let share = limit * u64::from(effort.percent()) / 100;
+    let wanted = wish.max_tokens.map_or(share, u64::from);
     let budget = wanted.min(BUDGET.1).max(BUDGET.0);
     if budget < limit {
         Plan::Budget(budget)
@@ -63,13 +70,13 @@ pub(super) fn plan(
         Plan::Budget(limit - 1)
     } else {
         warnings.push("reasoning".to_owned());
-        Plan::No
+        Plan::Unasked
     }
 }
 
 /// Whether the request continues a turn of tool calls whose thinking the client did not send back. With a
 /// budget, the API insists that such a turn begins with its thinking ("a final `assistant` message must
-/// start with a thinking block"); most OpenAI clients do not replay it.
+/// start with a thinking block", opencode #3077, 2025-10); most OpenAI clients do not replay it.
 fn answers_unthought_call(request: &ChatRequest) -> bool {
     let last = request.messages.iter().rposition(|message| message.role != Role::Tool);
     let calling = last
@@ -82,26 +89,26 @@ fn answers_unthought_call(request: &ChatRequest) -> bool {
     calling.is_some_and(|message| !message.reasoning_details.iter().any(ours))
 }
 
-/// Writes `thinking` and `output_config`. Structured outputs are `output_config.format` with
-/// `json_schema` (Anthropic's structured outputs page, generally available since 2026-01; the older
-/// `output_format` needed a beta header); effort is `output_config.effort`.
+/// Writes `thinking` and `output_config`. Structured outputs are `output_config.format` with `json_schema`
+/// (Anthropic's page "Structured outputs", generally available since Opus 4.6; `output_format` with a beta
+/// header was the older way); effort is `output_config.effort`.
 pub(super) fn write_thinking_and_format(
     out: &mut ObjectWriter,
     request: &ChatRequest,
     plan: Plan,
+    model: Generation,
     warnings: &mut Vec<String>,
 ) -> Result<(), WireError> {
     match plan {
-        Plan::No => {}
+        Plan::Unasked => {}
+        Plan::Disabled => out.raw("thinking", r#"{"type":"disabled"}"#),
         Plan::Budget(tokens) => {
             out.raw("thinking", &format!(r#"{{"type":"enabled","budget_tokens":{tokens}}}"#))
         }
         Plan::Adaptive(_) => out.raw("thinking", r#"{"type":"adaptive"}"#),
     }
     let mut config = ObjectWriter::open(Vec::new());
-    if let Plan::Adaptive(effort) = plan {
-        config.value("effort", if effort == Effort::Minimal { "low" } else { effort.as_str() });
-    }
+    config.optional("effort", effort(request, plan, model, warnings).as_ref());
     match &request.response_format {
         None | Some(ResponseFormat::Text) => {}
         Some(ResponseFormat::JsonSchema { schema: Some(schema), .. }) => {
@@ -124,20 +131,48 @@ pub(super) fn write_thinking_and_format(
     Ok(())
 }
 
-/// Writes the dials the API has, and names those it lacks. It takes temperatures up to 1, and none
+/// `verbosity` is an effort too, and wins, as with OpenRouter. Models of the budget kind know none.
+fn effort(
+    request: &ChatRequest,
+    plan: Plan,
+    model: Generation,
+    warnings: &mut Vec<String>,
+) -> Option<&'static str> {
+    let asked = match plan {
+        Plan::Adaptive(effort) => Some(effort),
+        _ => None,
+    };
+    let effort = match request.verbosity {
+        Some(_) if model.thinking == Thinking::Budget => {
+            warnings.push("verbosity".to_owned());
+            asked
+        }
+        verbosity => verbosity.or(asked),
+    }?;
+    Some(match effort {
+        Effort::Minimal | Effort::None => "low",
+        Effort::Xhigh if !model.xhigh => {
+            warnings.push("reasoning.effort".to_owned());
+            "high"
+        }
+        other => other.as_str(),
+    })
+}
+
+/// Writes the dials the model has, and names those it lacks. The API takes temperatures up to 1, and none
 /// beside thinking.
 pub(super) fn write_sampling(
     out: &mut ObjectWriter,
     request: &ChatRequest,
     plan: Plan,
-    target: &Target<'_>,
+    model: Generation,
     warnings: &mut Vec<String>,
 ) {
     let dials = &request.sampling;
-    let thinking = plan != Plan::No;
+    let (thinks, none) = (plan.thinks(), model.dials == Dials::None);
     let mut warn = |name: &str| warnings.push(name.to_owned());
     match dials.temperature {
-        Some(warm) if thinking && warm != 1.0 => warn("temperature"),
+        Some(warm) if none || (thinks && warm != 1.0) => warn("temperature"),
         Some(warm) if warm > 1.0 => {
             warn("temperature");
             out.value("temperature", &1.0);
@@ -147,15 +182,15 @@ pub(super) fn write_sampling(
     }
     match dials.top_p {
         // With thinking only 0.95 to 1 is taken.
-        Some(share) if thinking && share < 0.95 => warn("top_p"),
-        Some(_) if target.quirks.one_sampling_dial && dials.temperature.is_some() => warn("top_p"),
+        Some(share) if none || (thinks && share < 0.95) => warn("top_p"),
+        Some(_) if model.dials == Dials::One && dials.temperature.is_some() => warn("top_p"),
         Some(share) => out.value("top_p", &share),
         None => {}
     }
     match dials.top_k {
-        Some(_) if thinking => warn("top_k"),
         // 0 means "no limit" in our language, and is refused in theirs.
         Some(0) | None => {}
+        Some(_) if none || thinks => warn("top_k"),
         Some(k) => out.value("top_k", &k),
     }
     let lacking = [

@@ -1,6 +1,7 @@
 //! A whole request of the Messages API from our chat request.
 
 use super::conversation;
+use super::generation::Generation;
 use super::options::{self, plan};
 use crate::dialect::{Target, WireError, WireRequest};
 use crate::json::ObjectWriter;
@@ -25,13 +26,14 @@ pub(super) fn render(head: &RequestHead<'_>, target: &Target<'_>) -> Result<Wire
         .or(request.max_tokens)
         .ok_or_else(|| WireError::unsupported("requests without `max_tokens`"))?;
     let mut warnings = Vec::new();
-    let plan = plan(&request, limit, target, &mut warnings);
+    let model = Generation::of(target.provider_model, target.quirks);
+    let plan = plan(&request, limit, model, &mut warnings);
     let mut out = ObjectWriter::open(Vec::new());
     out.value("model", target.provider_model);
     out.value("max_tokens", &limit);
     options::write_tools(&mut out, &request)?;
-    options::write_thinking_and_format(&mut out, &request, plan, &mut warnings)?;
-    options::write_sampling(&mut out, &request, plan, target, &mut warnings);
+    options::write_thinking_and_format(&mut out, &request, plan, model, &mut warnings)?;
+    options::write_sampling(&mut out, &request, plan, model, &mut warnings);
     if !request.stop.is_empty() {
         out.value("stop_sequences", &request.stop);
     }
@@ -47,8 +49,7 @@ pub(super) fn render(head: &RequestHead<'_>, target: &Target<'_>) -> Result<Wire
         out.raw("stream", "true");
     }
     pass_unknown(&request, target, &mut out, &mut warnings);
-    let thinking = plan != options::Plan::No;
-    let conversation = conversation::build(request.messages, thinking, &mut warnings)?;
+    let conversation = conversation::build(request.messages, plan.thinks(), &mut warnings)?;
     if !conversation.system.is_empty() {
         out.value("system", &conversation.system);
     }
@@ -107,7 +108,7 @@ fn pass_unknown(
     }
     for (name, _) in &request.others {
         let acted_upon = fields::find(name).is_some_and(|field| field.owner == Owner::Gateway);
-        if !acted_upon && !matches!(name.as_str(), "modalities" | "service_tier") {
+        if !acted_upon && !matches!(name.as_str(), "modalities" | "service_tier" | "verbosity") {
             warnings.push(name.clone());
         }
     }

@@ -92,6 +92,7 @@ fn message(blocks: Vec<BlockWire>) -> ReplyMessage {
                 id: block.id.unwrap_or_default(),
                 name: block.name.unwrap_or_default(),
                 arguments: block.input.map_or_else(|| "{}".to_owned(), |input| input.get().to_owned()),
+                extra_content: None,
             }),
             // Blocks of server tools, which we never ask for.
             _ => {}

@@ -161,7 +161,16 @@ impl State {
                     block.input.as_ref().map(|input| input.get().trim()).filter(|input| *input != "{}");
                 let arguments = whole.unwrap_or_default().to_owned();
                 let spoken = !arguments.is_empty();
-                self.push_call(out, ToolCallDelta { index: call, id: block.id, name: block.name, arguments });
+                self.push_call(
+                    out,
+                    ToolCallDelta {
+                        index: call,
+                        id: block.id,
+                        name: block.name,
+                        arguments,
+                        extra_content: None,
+                    },
+                );
                 Open::Tool { call, spoken }
             }
             _ => Open::Other,

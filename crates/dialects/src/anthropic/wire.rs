@@ -173,7 +173,7 @@ pub(super) fn failure(status: Option<u16>, error: &Value) -> UpstreamFailure {
     UpstreamFailure::new(class, status, kind, message)
 }
 
-/// One type covers many faults; the sentences are the API's (errors page, 2026-06).
+/// One type covers many faults; the sentences are the API's own.
 fn invalid(message: &str) -> FailureClass {
     let message = message.to_ascii_lowercase();
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));

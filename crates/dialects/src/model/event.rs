@@ -73,4 +73,6 @@ pub struct ToolCallDelta {
     pub id: Option<String>,
     pub name: Option<String>,
     pub arguments: String,
+    /// As in [`ToolCall`](crate::model::tool::ToolCall).
+    pub extra_content: Option<String>,
 }

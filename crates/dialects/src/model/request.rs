@@ -3,7 +3,7 @@
 //! Made by [`RequestHead::to_request`](crate::RequestHead::to_request), never on the pass-through path.
 
 use crate::model::message::Message;
-use crate::model::reasoning::Reasoning;
+use crate::model::reasoning::{Effort, Reasoning};
 use crate::model::tool::{ResponseFormat, Tool, ToolChoice};
 use serde_json::value::RawValue;
 
@@ -22,6 +22,8 @@ pub struct ChatRequest {
     pub parallel_tool_calls: Option<bool>,
     pub response_format: Option<ResponseFormat>,
     pub reasoning: Option<Reasoning>,
+    /// How much to say; some providers take it for an effort.
+    pub verbosity: Option<Effort>,
     pub sampling: Sampling,
     pub stop: Vec<String>,
     pub user: Option<String>,

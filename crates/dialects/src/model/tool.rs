@@ -8,6 +8,8 @@ pub struct ToolCall {
     pub id: String,
     pub name: String,
     pub arguments: String,
+    /// What the provider wants back with the call, as JSON text: Google's `thought_signature` is here.
+    pub extra_content: Option<String>,
 }
 
 /// A tool the caller offers. Schemas stay raw: the order of their keys steers the model.

@@ -7,7 +7,7 @@ use crate::model::fields::Owner;
 use crate::model::head::RequestHead;
 use crate::model::message::{Message, Part, PartKind, Role};
 use crate::model::messages_shape::{get, object};
-use crate::model::reasoning::ReasoningDetail;
+use crate::model::reasoning::{Effort, ReasoningDetail};
 use crate::model::request::{ChatRequest, Sampling};
 use crate::model::request_error::{At, RequestError, RequestErrorKind};
 use crate::model::tool::{ResponseFormat, Tool, ToolCall, ToolChoice};
@@ -64,6 +64,7 @@ pub(super) fn build(head: &RequestHead<'_>) -> Result<ChatRequest, RequestError>
         parallel_tool_calls: head.member("parallel_tool_calls").map(|raw| raw.get() == "true"),
         response_format: head.member("response_format").map(response_format),
         reasoning: head.reasoning().cloned(),
+        verbosity: head.text("verbosity").and_then(|word| Effort::parse(&word)),
         sampling: sampling(head),
         stop: head.texts("stop").into_iter().map(Into::into).collect(),
         user: head.text("user").map(Into::into),
@@ -182,6 +183,7 @@ fn tool_call(raw: &RawValue, at: &At<'_>) -> Result<ToolCall, RequestError> {
         id: owned(&members, "id").unwrap_or_default(),
         name: owned(&function, "name").unwrap_or_default(),
         arguments: owned(&function, "arguments").unwrap_or_default(),
+        extra_content: None,
     })
 }
 

@@ -102,7 +102,7 @@ fn reasoning(head: &RequestHead<'_>, quirks: &Quirks, out: &mut ObjectWriter, wa
     }
 }
 
-/// OpenAI's highest word is `xhigh` (API reference, 2026-06).
+/// OpenAI's highest word is `xhigh`; `max` is OpenRouter's.
 fn word(effort: Effort) -> &'static str {
     if effort == Effort::Max { "xhigh" } else { effort.as_str() }
 }

@@ -31,7 +31,7 @@ struct ChoiceWire {
     native_finish_reason: Option<String>,
     logprobs: Option<Box<RawValue>>,
     error: Option<Value>,
-    /// Moonshot puts the count into the choice (seen 2026-04).
+    /// Moonshot puts a stream's count into the choice (earendil-works/pi #2017, 2026-03).
     usage: Option<Value>,
 }
 
@@ -68,7 +68,8 @@ fn choice(wire: ChoiceWire) -> ReplyChoice {
         Some(word) => wire::finish_reason(word),
         None => FinishReason::Stop,
     };
-    // Some servers say `stop` after tool calls (seen with Ollama and older vLLM); clients look at the word.
+    // Some servers say `stop` after tool calls (litellm #35663, python-genai #2868, 2026-08); clients look at
+    // the word.
     let finish = match finish {
         FinishReason::Stop if !message.tool_calls.is_empty() => FinishReason::ToolCalls,
         other => other,

@@ -9,6 +9,7 @@ use crate::sse::SseReader;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// Bytes to events.
 #[derive(Debug, Default)]
@@ -59,8 +60,8 @@ pub(crate) struct Chunks {
     finished: bool,
     failed: bool,
     done: bool,
-    /// Choices that called a tool, for servers that then say `stop`.
-    called: Vec<u32>,
+    /// Tool calls by choice: for servers that number them not, or then say `stop`.
+    called: BTreeMap<u32, u32>,
     /// Roles told before anything was said, by choice; each goes with the first real piece. So nothing
     /// reaches the client before the model speaks, and a failure until then can be tried elsewhere.
     roles: Vec<(u32, String)>,
@@ -114,10 +115,9 @@ impl Chunks {
 
     /// `failing`: the frame carries an error, which stands for the finish.
     fn choice(&mut self, wire: ChoiceWire, failing: bool, out: &mut Vec<StreamEvent>) {
-        let mut delta = delta(wire.index, wire.delta.unwrap_or_default(), wire.logprobs);
-        if !delta.tool_calls.is_empty() && !self.called.contains(&wire.index) {
-            self.called.push(wire.index);
-        }
+        let seen = self.called.entry(wire.index).or_default();
+        let mut delta = delta(wire.index, wire.delta.unwrap_or_default(), wire.logprobs, seen);
+        let called = *seen > 0;
         if says_something(&delta) {
             let waiting = self.roles.iter().position(|(choice, _)| *choice == wire.index);
             let told = waiting.map(|position| self.roles.swap_remove(position).1);
@@ -131,7 +131,7 @@ impl Chunks {
         let Some(word) = wire.finish_reason.filter(|word| !word.is_empty() && !failing) else { return };
         self.finished = true;
         let reason = match wire::finish_reason(&word) {
-            crate::FinishReason::Stop if self.called.contains(&wire.index) => crate::FinishReason::ToolCalls,
+            crate::FinishReason::Stop if called => crate::FinishReason::ToolCalls,
             reason => reason,
         };
         let native = wire.native_finish_reason.or(Some(word));
@@ -163,7 +163,13 @@ fn says_something(delta: &Delta) -> bool {
         || !delta.extra.is_empty()
 }
 
-fn delta(choice: u32, mut wire: Map<String, Value>, logprobs: Option<Box<RawValue>>) -> Delta {
+/// `seen`: tool calls of this choice so far.
+fn delta(
+    choice: u32,
+    mut wire: Map<String, Value>,
+    logprobs: Option<Box<RawValue>>,
+    seen: &mut u32,
+) -> Delta {
     let mut text = |key: &str| match wire.remove(key) {
         Some(Value::String(text)) => Some(text),
         _ => None,
@@ -175,8 +181,8 @@ fn delta(choice: u32, mut wire: Map<String, Value>, logprobs: Option<Box<RawValu
     let (content, thinking) = wire.remove("content").map(|value| wire::content(&value)).unwrap_or_default();
     let reasoning = reasoning.or(thinking).filter(|text| !text.is_empty());
     let calls = wire.remove("tool_calls");
-    let calls = calls.as_ref().and_then(Value::as_array).into_iter().flatten().enumerate();
-    let tool_calls = calls.map(|(position, call)| tool_call(position, call)).collect();
+    let calls = calls.as_ref().and_then(Value::as_array).into_iter().flatten();
+    let tool_calls = calls.map(|call| tool_call(seen, call)).collect();
     let reasoning_details = response::details(wire.remove("reasoning_details"), reasoning.as_deref());
     Delta {
         choice,
@@ -191,15 +197,20 @@ fn delta(choice: u32, mut wire: Map<String, Value>, logprobs: Option<Box<RawValu
     }
 }
 
-/// Servers without `index` (Google's compatibility endpoint, seen 2026-03) send whole calls in order.
-fn tool_call(position: usize, value: &Value) -> ToolCallDelta {
-    let index = value.get("index").and_then(Value::as_u64).and_then(|index| u32::try_from(index).ok());
+/// Google's compatibility endpoint sends no `index` (open-webui/computer #224, 2026-08): there a new id is
+/// a new call, and a piece without one belongs to the last.
+fn tool_call(seen: &mut u32, value: &Value) -> ToolCallDelta {
+    let nonempty = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let id = value.get("id").and_then(Value::as_str).and_then(nonempty);
+    let given = value.get("index").and_then(Value::as_u64).and_then(|index| u32::try_from(index).ok());
+    let index = given.unwrap_or(if id.is_some() { *seen } else { seen.saturating_sub(1) });
+    *seen = (*seen).max(index.saturating_add(1));
     let whole = wire::tool_call(value);
-    let nonempty = |text: String| Some(text).filter(|text| !text.is_empty());
     ToolCallDelta {
-        index: index.or_else(|| u32::try_from(position).ok()).unwrap_or_default(),
-        id: value.get("id").and_then(Value::as_str).map(ToOwned::to_owned).and_then(nonempty),
-        name: whole.as_ref().and_then(|call| nonempty(call.name.clone())),
+        index,
+        id,
+        name: whole.as_ref().and_then(|call| nonempty(&call.name)),
+        extra_content: whole.as_ref().and_then(|call| call.extra_content.clone()),
         arguments: whole.map(|call| call.arguments).unwrap_or_default(),
     }
 }

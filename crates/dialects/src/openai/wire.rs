@@ -42,14 +42,15 @@ pub(crate) fn usage(wire: &Value) -> Result<Usage, WireError> {
     let mut completion = required(wire, "completion_tokens")?;
     let mut cache_read = part(wire, "prompt_tokens_details", "cached_tokens")?;
     if cache_read == 0 {
-        // DeepSeek's own name for it (API reference, 2026-03); Moonshot says `cached_tokens` at the top.
+        // DeepSeek's own name for it (its guide "Context caching"); Moonshot says `cached_tokens` at the top
+        // as well (bike4mind #1089, 2026-07).
         let own = count(wire, "prompt_cache_hit_tokens")?;
         cache_read = own.or(count(wire, "cached_tokens")?).unwrap_or(0);
     }
     let cache_write = part(wire, "prompt_tokens_details", "cache_write_tokens")?;
     let reasoning = part(wire, "completion_tokens_details", "reasoning_tokens")?;
-    // xAI and Google's compatibility endpoint leave reasoning out of `completion_tokens` but have it in
-    // the total (seen 2026-05). Ours always includes it.
+    // xAI leaves reasoning out of `completion_tokens` but has it in the total ("counted separately from
+    // completion_tokens", its page on consumption; vercel/ai #12425, 2026-02). Ours always includes it.
     if reasoning > 0 && count(wire, "total_tokens")? == Some(prompt + completion + reasoning) {
         completion += reasoning;
     }
@@ -82,7 +83,7 @@ pub(crate) fn finish_reason(native: &str) -> FinishReason {
 }
 
 /// Text and reasoning of a `content` value. Mistral's reasoning models send an array of parts with
-/// `thinking` parts in it (API reference, 2026-02); everybody else a string.
+/// `thinking` parts in it (spring-ai #5019, 2025-12); everybody else a string.
 pub(crate) fn content(value: &Value) -> (Option<String>, Option<String>) {
     match value {
         Value::String(text) => (Some(text.clone()), None),
@@ -116,6 +117,7 @@ pub(crate) fn tool_call(value: &Value) -> Option<ToolCall> {
         id: value.get("id").and_then(Value::as_str).unwrap_or_default().to_owned(),
         name: function.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
         arguments,
+        extra_content: value.get("extra_content").filter(|extra| !extra.is_null()).map(Value::to_string),
     })
 }
 

@@ -271,6 +271,61 @@ fn claude_thinks_within_its_limit() {
 }
 
 #[test]
+fn each_generation_of_claude_is_asked_in_its_own_manner() {
+    let say = |model: &str, more: Value| {
+        let body = request(more).to_string();
+        let head = parse_chat_request(body.as_bytes()).unwrap();
+        let quirks = Quirks::default();
+        let target =
+            Target { provider_model: model, max_tokens: Some(10_000), quirks: &quirks, stream: false };
+        let wire = registry::find("anthropic").unwrap().render_request(&head, &target).unwrap();
+        let sent: Value = serde_json::from_slice(&wire.body).unwrap();
+        let kept = ["thinking", "output_config", "temperature", "top_p", "top_k"];
+        let said = kept.iter().filter_map(|name| Some((name.to_string(), sent.get(*name)?.clone())));
+        (Value::Object(said.collect()), wire.warnings)
+    };
+    let think = |effort: &str| json!({"reasoning": {"effort": effort}});
+    let dials = json!({"temperature": 0.5, "top_p": 0.5, "top_k": 5});
+    let budget = |tokens: u32| json!({"thinking": {"type": "enabled", "budget_tokens": tokens}});
+    let adaptive =
+        |effort: &str| json!({"thinking": {"type": "adaptive"}, "output_config": {"effort": effort}});
+    let forced =
+        json!({"tool_choice": "required", "tools": [{"type": "function", "function": {"name": "f"}}]});
+    let rows = [
+        ("claude-sonnet-4-5", think("high"), budget(8000), vec![]),
+        ("claude-opus-4-6", think("high"), adaptive("high"), vec![]),
+        ("claude-opus-4-6", think("xhigh"), adaptive("high"), vec!["reasoning.effort"]),
+        ("claude-opus-4-6", json!({"reasoning": {"max_tokens": 2000}}), budget(2000), vec![]),
+        ("claude-opus-4-7", think("xhigh"), adaptive("xhigh"), vec![]),
+        (
+            "claude-opus-4-7",
+            json!({"reasoning": {"max_tokens": 2000}}),
+            adaptive("medium"),
+            vec!["reasoning.max_tokens"],
+        ),
+        ("claude-opus-4-7", think("none"), json!({}), vec![]),
+        ("claude-opus-4-7", json!({"verbosity": "max"}), json!({"output_config": {"effort": "max"}}), vec![]),
+        ("claude-sonnet-4-5", json!({"verbosity": "low"}), json!({}), vec!["verbosity"]),
+        ("claude-opus-5", think("none"), json!({"thinking": {"type": "disabled"}}), vec![]),
+        ("claude-opus-5", forced, json!({"thinking": {"type": "disabled"}}), vec![]),
+        ("claude-opus-5", json!({}), json!({}), vec![]),
+        ("claude-fable-5", think("none"), json!({}), vec!["reasoning"]),
+        ("claude-opus-4-0", dials.clone(), dials.clone(), vec![]),
+        ("claude-sonnet-4-5", dials.clone(), json!({"temperature": 0.5, "top_k": 5}), vec!["top_p"]),
+        ("claude-opus-4-8", dials.clone(), json!({}), vec!["temperature", "top_k", "top_p"]),
+        ("kimi-k2", dials.clone(), dials.clone(), vec![]),
+    ];
+    for (model, more, said, warnings) in rows {
+        let (actual, warned) = say(model, more.clone());
+        assert_eq!(
+            (actual, warned),
+            (said, warnings.into_iter().map(str::to_owned).collect()),
+            "{model} {more}"
+        );
+    }
+}
+
+#[test]
 fn counts_that_cannot_be_billed_are_faults_and_never_zero() {
     let openai = |usage: Value| {
         let body = json!({"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}], "usage": usage});

@@ -65,7 +65,7 @@ fn write_delta(out: &mut ObjectWriter, delta: &Delta, context: &FaceContext) {
     }
     out.optional("refusal", delta.refusal.as_ref());
     if !delta.tool_calls.is_empty() {
-        out.with("tool_calls", |bytes| write_calls(bytes, &delta.tool_calls));
+        out.with("tool_calls", |bytes| write_calls(bytes, &delta.tool_calls, context));
     }
     for (key, raw) in &delta.extra {
         if !context.is_strict() || OPENAI_EXTRAS.contains(&key.as_str()) {
@@ -77,7 +77,7 @@ fn write_delta(out: &mut ObjectWriter, delta: &Delta, context: &FaceContext) {
 /// Members of OpenAI's own messages that the model has no word for.
 pub(super) const OPENAI_EXTRAS: [&str; 3] = ["annotations", "audio", "function_call"];
 
-fn write_calls(mut bytes: Vec<u8>, calls: &[ToolCallDelta]) -> Vec<u8> {
+fn write_calls(mut bytes: Vec<u8>, calls: &[ToolCallDelta], context: &FaceContext) -> Vec<u8> {
     bytes.push(b'[');
     for (position, call) in calls.iter().enumerate() {
         if position > 0 {
@@ -95,6 +95,9 @@ fn write_calls(mut bytes: Vec<u8>, calls: &[ToolCallDelta]) -> Vec<u8> {
             function.value("arguments", &call.arguments);
             function.close()
         });
+        if let Some(extra) = call.extra_content.as_ref().filter(|_| !context.is_strict()) {
+            writer.raw("extra_content", extra);
+        }
         bytes = writer.close();
     }
     bytes.push(b']');

@@ -54,7 +54,7 @@ fn write_message(bytes: Vec<u8>, message: &ReplyMessage, context: &FaceContext) 
         }
     }
     if !message.tool_calls.is_empty() {
-        out.with("tool_calls", |bytes| write_calls(bytes, &message.tool_calls));
+        out.with("tool_calls", |bytes| write_calls(bytes, &message.tool_calls, context));
     }
     for (key, raw) in &message.extra {
         if !context.is_strict() || OPENAI_EXTRAS.contains(&key.as_str()) {
@@ -64,7 +64,7 @@ fn write_message(bytes: Vec<u8>, message: &ReplyMessage, context: &FaceContext) 
     out.close()
 }
 
-fn write_calls(mut bytes: Vec<u8>, calls: &[ToolCall]) -> Vec<u8> {
+fn write_calls(mut bytes: Vec<u8>, calls: &[ToolCall], context: &FaceContext) -> Vec<u8> {
     bytes.push(b'[');
     for (position, call) in calls.iter().enumerate() {
         if position > 0 {
@@ -79,6 +79,9 @@ fn write_calls(mut bytes: Vec<u8>, calls: &[ToolCall]) -> Vec<u8> {
             function.value("arguments", &call.arguments);
             function.close()
         });
+        if let Some(extra) = call.extra_content.as_ref().filter(|_| !context.is_strict()) {
+            out.raw("extra_content", extra);
+        }
         bytes = out.close();
     }
     bytes.push(b']');
