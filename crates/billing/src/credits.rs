@@ -6,7 +6,7 @@ use crate::engine::{
     Reserve, Reserved, Settled, Settlement,
 };
 use crate::ledger::Ledger;
-use kernel::{Clock, NanoUsd, StoreError};
+use kernel::{Clock, NanoUsd, StoreError, StoreErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +52,12 @@ impl Credits {
         metered: NanoUsd,
         lifetime: Duration,
     ) -> Result<Extended, StoreError> {
-        self.engine.extend(hold, extra, metered, lifetime).await
+        match self.engine.extend(hold, extra, metered, lifetime).await {
+            Err(fault) if self.loaded_after(&fault, hold.account).await? => {
+                self.engine.extend(hold, extra, metered, lifetime).await
+            }
+            answer => answer,
+        }
     }
 
     pub async fn settle(
@@ -61,11 +66,21 @@ impl Credits {
         account: AccountRef,
         settlement: &Settlement<'_>,
     ) -> Result<Settled, StoreError> {
-        self.engine.settle(hold, account, settlement).await
+        match self.engine.settle(hold, account, settlement).await {
+            Err(fault) if self.loaded_after(&fault, account).await? => {
+                self.engine.settle(hold, account, settlement).await
+            }
+            answer => answer,
+        }
     }
 
     pub async fn release(&self, hold: &HoldKey, account: AccountRef) -> Result<Settled, StoreError> {
-        self.engine.release(hold, account).await
+        match self.engine.release(hold, account).await {
+            Err(fault) if self.loaded_after(&fault, account).await? => {
+                self.engine.release(hold, account).await
+            }
+            answer => answer,
+        }
     }
 
     /// The account as the engine sees it, loaded first where needed.
@@ -121,6 +136,15 @@ impl Credits {
 
     async fn restart_credits(&self, account: AccountRef, have: i64) -> Result<(), StoreError> {
         self.ledger.acknowledge_credits(account.account, have).await
+    }
+
+    /// Whether an act on a hold failed because a new epoch has not loaded the account, and it is loaded now.
+    async fn loaded_after(&self, fault: &StoreError, account: AccountRef) -> Result<bool, StoreError> {
+        if fault.kind != StoreErrorKind::Unavailable || self.engine.balance(account).await?.is_some() {
+            return Ok(false);
+        }
+        self.load(account).await?;
+        Ok(true)
     }
 
     async fn load(&self, account: AccountRef) -> Result<(), StoreError> {

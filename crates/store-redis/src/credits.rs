@@ -158,9 +158,9 @@ fn granted(request: &Reserve<'_>, epoch: i64, words: &mut Words<'_>) -> Result<G
     let mut windows = Vec::with_capacity(request.caps.len());
     if !request.caps.is_empty() {
         let listed = words.text()?;
-        for (cap, window) in request.caps.iter().zip(listed.split(',')) {
-            let window = window.parse().map_err(|_not_a_number| words.bad(window))?;
-            windows.push(CapWindow { cap: cap.clone(), window });
+        for (cap, pair) in request.caps.iter().zip(listed.split(',')) {
+            let window = pair.rsplit_once('=').and_then(|(_, window)| window.parse().ok());
+            windows.push(CapWindow { cap: cap.clone(), window: window.ok_or_else(|| words.bad(pair))? });
         }
     }
     Ok(Grant { key: request.key, account: request.account, amount, available, ticket, windows, epoch })

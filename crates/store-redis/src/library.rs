@@ -3,9 +3,13 @@
 
 use crate::engine::trouble;
 use kernel::StoreError;
+use std::time::Duration;
 
 /// The library's name in Redis.
 pub const LIBRARY: &str = "farebox_credit_v1";
+
+/// How long Redis may take to compile it, behind whatever else it does.
+const LOAD_WITHIN: Duration = Duration::from_secs(10);
 
 /// Its source; the first line names it.
 const SOURCE: &str = include_str!("lua/credit_v1.lua");
@@ -14,8 +18,9 @@ const SOURCE: &str = include_str!("lua/credit_v1.lua");
 /// administrator's connection. Calls that run meanwhile see the old functions or the new ones.
 pub async fn load_library(admin_url: &str) -> Result<bool, StoreError> {
     let client = redis::Client::open(admin_url).map_err(|fault| trouble("the admin address", fault))?;
+    let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(LOAD_WITHIN));
     let mut connection = client
-        .get_multiplexed_async_connection()
+        .get_multiplexed_async_connection_with_config(&patient)
         .await
         .map_err(|fault| trouble("connecting as administrator", fault))?;
     let known: redis::Value = redis::cmd("FUNCTION")

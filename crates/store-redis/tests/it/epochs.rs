@@ -64,6 +64,35 @@ async fn a_process_that_inherits_an_epoch_serves_nobody() {
 }
 
 #[tokio::test]
+async fn a_promoted_replica_has_everything_and_serves_nobody_until_an_epoch_is_opened_on_it() {
+    let primary = Bed::private().await;
+    let state = state(DOLLAR);
+    primary.load(&state).await;
+    let (account, shard) = (state.account, state.account.shard);
+    let grant = primary.granted(&exactly(account, CENT, &[])).await;
+    let replica = Bed::bare().await;
+    let (password, address) = primary.url.trim_start_matches("redis://:").split_once('@').unwrap();
+    let (host, port) = address.trim_end_matches('/').split_once(':').unwrap();
+    let () = primary.command(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]).await;
+    let () = replica.command(&["CONFIG", "SET", "masterauth", password]).await;
+    let () = replica.command(&["REPLICAOF", host, port]).await;
+    // WAIT answers once the replica has this write and all before it; 10 s is only the end of patience.
+    let () = primary.command(&["SET", "mark", "1"]).await;
+    let copies: i64 = primary.command(&["WAIT", "1", "10000"]).await;
+    assert_eq!(copies, 1);
+    let () = replica.command(&["REPLICAOF", "NO", "ONE"]).await;
+    replica.engine.set_epochs(&[(shard, 1)]);
+    assert!(unavailable(&replica.engine, account).await);
+    assert!(replica.engine.release(&grant.key, account).await.is_err());
+    assert_eq!(replica.engine.epoch(shard).await.unwrap(), None);
+    replica.engine.open_epoch(shard, 2).await.unwrap();
+    replica.load(&state).await;
+    assert_eq!(replica.money(account).await, (DOLLAR, CENT));
+    // Meanwhile the old primary goes on in its own epoch, for callers that do not know better yet.
+    assert!(!unavailable(&primary.engine, account).await);
+}
+
+#[tokio::test]
 async fn a_load_in_a_new_epoch_counts_the_holds_that_are_left() {
     let bed = Bed::private().await;
     let mut state = state(DOLLAR);

@@ -54,7 +54,8 @@ impl Bed {
         load_library(&url).await.unwrap();
         let engine = RedisEngine::connect(&url, Epochs::new(&[])).await.unwrap();
         let client = redis::Client::open(url.as_str()).unwrap();
-        let raw = client.get_multiplexed_async_connection().await.unwrap();
+        let patient = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+        let raw = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
         Self { engine, raw, url, _server: server }
     }
 
