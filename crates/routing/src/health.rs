@@ -2,10 +2,15 @@
 //!
 //! State only: it is told what happened and when, and never asks for the time itself.
 
+mod samples;
+
 use kernel::Moment;
 use kernel::ids::EndpointId;
+use samples::{Recent, Samples};
 use std::collections::HashMap;
 use std::time::Duration;
+
+pub use samples::Percentiles;
 
 /// Failures in a row after which an endpoint rests.
 const PATIENCE: u32 = 3;
@@ -16,6 +21,8 @@ const LONGEST_REST: Duration = Duration::from_secs(300);
 const LONGEST_HINT: Duration = Duration::from_secs(60);
 /// A rest after 429 without a hint.
 const LIMITED_REST: Duration = Duration::from_secs(2);
+/// A probe that was never reported back blocks the next one for so long at most.
+const PROBE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What an attempt says of its endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,53 +38,110 @@ pub enum Verdict {
     Blameless,
 }
 
+impl Verdict {
+    /// What an answer's status says. 2xx is an answer only when its body ended well.
+    #[must_use]
+    pub fn of_status(status: u16, retry_after: Option<Duration>) -> Self {
+        match status {
+            200..=299 => Self::Answered,
+            429 => Self::Limited { retry_after },
+            status if counts(status) => Self::Failed,
+            _ => Self::Blameless,
+        }
+    }
+}
+
 /// An endpoint's condition at a moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Health {
     /// It rests: tried only when nothing else is left.
     pub cooling: bool,
-    /// Smoothed time to first output.
+    /// At least a fifth of its attempts in the last 30 seconds failed: tried after those that are well.
+    pub unstable: bool,
+    /// Failed attempts of the last 30 seconds, in thousandths.
+    pub failing_permille: u32,
+    /// Median time to first output.
     pub latency_ms: Option<u32>,
-    /// Smoothed output tokens per second.
+    /// Median output tokens per second.
     pub tokens_per_second: Option<u32>,
+    /// Milliseconds to first output.
+    pub latency: Option<Percentiles>,
+    /// Output tokens per second; p90 is what nine of ten answers reach.
+    pub throughput: Option<Percentiles>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Entry {
     failures: u32,
     rests_until: Option<Moment>,
-    latency_ms: Option<u32>,
-    tokens_per_second: Option<u32>,
+    /// After a rest, one attempt alone finds out whether the endpoint is well again.
+    probing_until: Option<Moment>,
+    recent: Recent,
+    latency: Samples,
+    throughput: Samples,
 }
 
-/// The endpoints that one process has met.
+impl Entry {
+    /// It failed often enough to rest, and has not answered since.
+    fn is_half_open(&self, now: Moment) -> bool {
+        self.failures >= PATIENCE && self.rests_until.is_some_and(|until| now >= until)
+    }
+
+    fn is_cooling(&self, now: Moment) -> bool {
+        let resting = self.rests_until.is_some_and(|until| now < until);
+        resting || (self.is_half_open(now) && self.probing_until.is_some_and(|until| now < until))
+    }
+}
+
+/// The endpoints that one process has met. Bounded by the catalog: see [`HealthBoard::retain`].
 #[derive(Debug, Default)]
 pub struct HealthBoard {
     entries: HashMap<EndpointId, Entry>,
 }
 
-/// Whether a status counts against an endpoint's reliability. Request faults and 429 do not.
+/// Whether a status counts against an endpoint's reliability: 5xx, our credential refused (401, 402), the
+/// model or path gone (404, 405, 410), and other trouble on its side; 0 is a call without any answer.
+/// Request faults, 429 and what the provider refuses for its content do not.
 #[must_use]
 pub fn counts(status: u16) -> bool {
-    !matches!(status, 400 | 403 | 413 | 422 | 429 | 451 | 499)
+    matches!(status, 0 | 401 | 402 | 404 | 405 | 408 | 410 | 421 | 423 | 424 | 426 | 498 | 500..=599)
 }
 
 impl HealthBoard {
     #[must_use]
     pub fn health(&self, endpoint: EndpointId, now: Moment) -> Health {
         let Some(entry) = self.entries.get(&endpoint) else { return Health::default() };
+        let (failing_permille, unstable) = entry.recent.failing(now);
+        let (latency, throughput) = (entry.latency.ascending(), entry.throughput.descending());
         Health {
-            cooling: entry.rests_until.is_some_and(|until| now < until),
-            latency_ms: entry.latency_ms,
-            tokens_per_second: entry.tokens_per_second,
+            cooling: entry.is_cooling(now),
+            unstable,
+            failing_permille,
+            latency_ms: latency.map(|p| p.p50),
+            tokens_per_second: throughput.map(|p| p.p50),
+            latency,
+            throughput,
+        }
+    }
+
+    /// An attempt begins. If the endpoint has just rested, this attempt is its probe, and others see it as
+    /// cooling until the probe is noted.
+    pub fn begin(&mut self, endpoint: EndpointId, now: Moment) {
+        if let Some(entry) = self.entries.get_mut(&endpoint)
+            && entry.is_half_open(now)
+            && !entry.is_cooling(now)
+        {
+            entry.probing_until = Some(now + PROBE_PATIENCE);
         }
     }
 
     pub fn note(&mut self, endpoint: EndpointId, verdict: Verdict, now: Moment) {
         let entry = self.entries.entry(endpoint).or_default();
+        entry.probing_until = None;
         match verdict {
             Verdict::Blameless => {}
             Verdict::Answered => {
+                entry.recent.push(now, true);
                 entry.failures = 0;
                 entry.rests_until = None;
             }
@@ -86,83 +150,30 @@ impl HealthBoard {
                 entry.rests_until = entry.rests_until.max(Some(now + rest));
             }
             Verdict::Failed => {
+                entry.recent.push(now, false);
                 entry.failures = entry.failures.saturating_add(1);
                 if let Some(doublings) = entry.failures.checked_sub(PATIENCE) {
                     let rest = FIRST_REST.saturating_mul(2_u32.saturating_pow(doublings.min(10)));
-                    entry.rests_until = Some(now + rest.min(LONGEST_REST));
+                    entry.rests_until = entry.rests_until.max(Some(now + rest.min(LONGEST_REST)));
                 }
             }
         }
     }
 
-    /// Measurements of a good answer, smoothed over about eight of them.
+    /// Measurements of a good answer. The latest 64 make the percentiles.
     pub fn measure(&mut self, endpoint: EndpointId, latency_ms: u32, tokens_per_second: Option<u32>) {
         let entry = self.entries.entry(endpoint).or_default();
-        entry.latency_ms = Some(smooth(entry.latency_ms, latency_ms));
+        entry.latency.push(latency_ms);
         if let Some(rate) = tokens_per_second {
-            entry.tokens_per_second = Some(smooth(entry.tokens_per_second, rate));
+            entry.throughput.push(rate);
         }
     }
-}
 
-fn smooth(before: Option<u32>, now: u32) -> u32 {
-    before.map_or(now, |before| {
-        let mixed = (u64::from(before) * 7 + u64::from(now)) / 8;
-        u32::try_from(mixed).unwrap_or(u32::MAX)
-    })
+    /// Forgets endpoints that are no longer sold.
+    pub fn retain(&mut self, keep: impl Fn(EndpointId) -> bool) {
+        self.entries.retain(|endpoint, _| keep(*endpoint));
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: i64) -> Moment {
-        Moment::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
-    }
-
-    fn endpoint() -> EndpointId {
-        EndpointId::from_uuid(Default::default())
-    }
-
-    #[test]
-    fn three_failures_in_a_row_rest_an_endpoint_for_longer_and_longer() {
-        let mut board = HealthBoard::default();
-        let cooling = |board: &HealthBoard, second| board.health(endpoint(), at(second)).cooling;
-        for second in 0..2 {
-            board.note(endpoint(), Verdict::Failed, at(second));
-            assert!(!cooling(&board, second));
-        }
-        board.note(endpoint(), Verdict::Failed, at(2));
-        assert!(cooling(&board, 6) && !cooling(&board, 7));
-        board.note(endpoint(), Verdict::Failed, at(7));
-        assert!(cooling(&board, 16) && !cooling(&board, 17));
-        for _ in 0..40 {
-            board.note(endpoint(), Verdict::Failed, at(20));
-        }
-        assert!(cooling(&board, 319) && !cooling(&board, 320));
-        board.note(endpoint(), Verdict::Answered, at(20));
-        assert!(!cooling(&board, 20));
-    }
-
-    #[test]
-    fn a_rate_limit_rests_as_long_as_the_provider_says_within_reason() {
-        for (hint, rest) in [(None, 2), (Some(7), 7), (Some(9999), 60)] {
-            let mut board = HealthBoard::default();
-            let retry_after = hint.map(Duration::from_secs);
-            board.note(endpoint(), Verdict::Limited { retry_after }, at(0));
-            assert!(
-                board.health(endpoint(), at(rest - 1)).cooling && !board.health(endpoint(), at(rest)).cooling
-            );
-        }
-    }
-
-    #[test]
-    fn faults_of_the_request_do_not_count() {
-        let mut board = HealthBoard::default();
-        for _ in 0..10 {
-            board.note(endpoint(), Verdict::Blameless, at(0));
-        }
-        assert!(!board.health(endpoint(), at(0)).cooling);
-        assert!(!counts(400) && !counts(429) && counts(500) && counts(401));
-    }
-}
+mod tests;

@@ -7,6 +7,6 @@ pub mod health;
 pub mod plan;
 pub mod preferences;
 
-pub use health::{Health, HealthBoard, Verdict};
-pub use plan::{Ask, Candidate, Exclusion, NoEndpoints, OwnKey, Plan, Reason, World, plan};
-pub use preferences::{Preferences, Sort};
+pub use health::{Health, HealthBoard, Percentiles, Verdict};
+pub use plan::{Ask, Candidate, Constraint, Exclusion, NoEndpoints, OwnKey, Plan, Reason, World, plan};
+pub use preferences::{PreferenceError, Preferences, Sort};

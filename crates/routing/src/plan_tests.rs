@@ -87,6 +87,18 @@ fn run(
     credentials: &[&str],
     seed: u64,
 ) -> Result<Plan, NoEndpoints> {
+    let health =
+        |endpoint| Health { cooling: cooling.iter().any(|n| id(*n) == endpoint), ..Health::default() };
+    run_with(case, &health, own, credentials, &SeededEntropy::new(seed))
+}
+
+fn run_with(
+    case: &Case,
+    health: &dyn Fn(EndpointId) -> Health,
+    own: Option<(&str, bool)>,
+    credentials: &[&str],
+    entropy: &dyn Entropy,
+) -> Result<Plan, NoEndpoints> {
     let snapshot = snapshot();
     let raw = RawValue::from_string(case.provider.to_owned()).unwrap();
     let preferences = Preferences::parse(Some(&raw)).unwrap();
@@ -99,21 +111,13 @@ fn run(
         prompt_floor: case.prompt_floor,
         max_tokens: case.max_tokens,
     };
-    let health =
-        |endpoint| Health { cooling: cooling.iter().any(|n| id(*n) == endpoint), ..Health::default() };
     let own_key = |provider: &Provider| {
         own.filter(|(slug, _)| *slug == provider.slug)
             .map(|(_, fallback)| OwnKey { id: ProviderKeyId::from_uuid(Default::default()), fallback })
     };
     let has_credential = |provider: &Provider| credentials.contains(&provider.slug.as_str());
-    let entropy = SeededEntropy::new(seed);
-    let world = World {
-        snapshot: &snapshot,
-        health: &health,
-        own_key: &own_key,
-        has_credential: &has_credential,
-        entropy: &entropy,
-    };
+    let world =
+        World { snapshot: &snapshot, health, own_key: &own_key, has_credential: &has_credential, entropy };
     plan(&ask, &world)
 }
 
@@ -216,4 +220,179 @@ fn the_same_input_gives_the_same_plan() {
         let plan = || tags(&run(&Case::default(), &[], None, &ALL, seed).unwrap());
         assert_eq!(plan(), plan());
     }
+}
+
+#[test]
+fn ten_thousand_draws_from_one_sequence_split_nine_to_one_exactly() {
+    let case = Case { provider: r#"{"ignore":["luxury"]}"#, ..Case::default() };
+    let entropy = SeededEntropy::new(2026);
+    let first = || tags(&run_with(&case, &|_| Health::default(), None, &ALL, &entropy).unwrap())[0].clone();
+    let cheap = (0..10_000).filter(|_| first() == "cheap").count();
+    // Computed outside this program from SplitMix64 and the weights 1 and 1/9; the mean over seeds is 9,000.
+    assert_eq!(cheap, 8_943);
+}
+
+/// A measured endpoint, by its number.
+fn measured(latency_ms: u32, tokens_per_second: u32) -> Health {
+    let all = |value| crate::health::Percentiles { p50: value, p75: value, p90: value, p99: value };
+    Health {
+        latency_ms: Some(latency_ms),
+        tokens_per_second: Some(tokens_per_second),
+        latency: Some(all(latency_ms)),
+        throughput: Some(all(tokens_per_second)),
+        ..Health::default()
+    }
+}
+
+#[test]
+fn measurements_order_by_sorts_and_by_wishes_but_exclude_nobody() {
+    // cheap is slow, dear is quick, luxury was never measured
+    let health = |endpoint| match endpoint {
+        e if e == id(0) => measured(900, 20),
+        e if e == id(1) => measured(200, 90),
+        _ => Health::default(),
+    };
+    let rows: [(&str, &[&str]); 6] = [
+        (r#"{"sort":"latency"}"#, &["dear", "cheap", "luxury"]),
+        (r#"{"sort":"throughput"}"#, &["dear", "cheap", "luxury"]),
+        (r#"{"sort":"exacto"}"#, &["dear", "luxury", "cheap"]),
+        (r#"{"sort":"price","preferred_max_latency":0.5}"#, &["dear", "luxury", "cheap"]),
+        (r#"{"sort":"price","preferred_min_throughput":{"p90":91}}"#, &["luxury", "cheap", "dear"]),
+        (r#"{"sort":"price","preferred_min_throughput":20}"#, &["cheap", "dear", "luxury"]),
+    ];
+    for (provider, expected) in rows {
+        let case = Case { provider, ..Case::default() };
+        let plan = run_with(&case, &health, None, &ALL, &SeededEntropy::new(1)).unwrap();
+        assert_eq!(tags(&plan), expected, "{provider}");
+    }
+}
+
+#[test]
+fn an_unstable_endpoint_comes_after_the_well_and_before_the_resting() {
+    let health =
+        |endpoint| Health { unstable: endpoint == id(0), cooling: endpoint == id(1), ..Health::default() };
+    let case = Case { provider: r#"{"sort":"price"}"#, ..Case::default() };
+    let plan = run_with(&case, &health, None, &ALL, &SeededEntropy::new(1)).unwrap();
+    assert_eq!(tags(&plan), ["luxury", "cheap", "dear"]);
+    let named = Case { provider: r#"{"order":["dear"],"sort":"price"}"#, ..Case::default() };
+    let plan = run_with(&named, &health, None, &ALL, &SeededEntropy::new(1)).unwrap();
+    assert_eq!(tags(&plan), ["dear", "luxury", "cheap"], "an order is an order");
+}
+
+#[test]
+fn a_refusal_counts_its_constraints_and_names_the_settings() {
+    let case = Case {
+        provider: r#"{"data_collection":"deny","quantizations":["fp16"],"max_price":{"prompt":5}}"#,
+        ..Case::default()
+    };
+    let nothing = run(&case, &[], None, &ALL, 1).unwrap_err();
+    let settings: Vec<_> = nothing.constraints().iter().map(|c| (c.setting, c.code, c.endpoints)).collect();
+    assert_eq!(
+        settings,
+        [
+            ("provider.quantizations", "quantization", 2),
+            ("provider.data_collection", "data_policy:training", 1)
+        ]
+    );
+    let distillable = Case { provider: r#"{"enforce_distillable_text":true}"#, ..Case::default() };
+    let nothing = run(&distillable, &[], None, &ALL, 1).unwrap_err();
+    assert_eq!(nothing.constraints()[0].setting, "provider.enforce_distillable_text");
+    for exclusion in &nothing.excluded {
+        assert!(exclusion.reason.sentence().contains(exclusion.reason.setting()));
+    }
+}
+
+/// Two models with several endpoints of the same provider, and long-prompt prices.
+fn wide() -> Snapshot {
+    let small = snapshot();
+    let listing = small.find("a/m").unwrap();
+    let providers = small.providers().iter().map(|p| p.as_ref().clone()).collect();
+    let mut rows = Rows { providers, ..Rows::default() };
+    for (number, (model, tag, price)) in [
+        ("a/m", "cheap", "1"),
+        ("a/m", "cheap/turbo", "2"),
+        ("a/m", "dear", "3"),
+        ("a/m", "dear/fp8", "4"),
+        ("b/n", "cheap", "0.5"),
+        ("b/n", "luxury", "2.5"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut endpoint = listing.endpoints[0].as_ref().clone();
+        let price = PicoUsd::parse_per_million(price).unwrap();
+        endpoint.id = id(number);
+        endpoint.model = model.to_owned();
+        endpoint.tag = tag.to_owned();
+        endpoint.provider = tag.split('/').next().unwrap().to_owned();
+        endpoint.tariff.rates = Rates { prompt: price, completion: price, ..Rates::default() };
+        if tag == "dear/fp8" {
+            let long = Rates { prompt: PicoUsd::new(9_000_000), ..endpoint.tariff.rates };
+            endpoint.tariff.tiers = vec![catalog::Tier { above_prompt_tokens: 500, rates: long }];
+            endpoint.max_prompt_tokens = Some(600);
+        }
+        rows.endpoints.push(endpoint);
+    }
+    for slug in ["a/m", "b/n"] {
+        rows.models.push(Model { slug: slug.to_owned(), ..listing.model.clone() });
+    }
+    Snapshot::build(1, Moment::UNIX_EPOCH, None, rows)
+}
+
+fn run_wide(provider: &str, prompt_floor: u64) -> Plan {
+    let snapshot = wide();
+    let raw = RawValue::from_string(provider.to_owned()).unwrap();
+    let preferences = Preferences::parse(Some(&raw)).unwrap();
+    let listings = [snapshot.find("a/m").unwrap(), snapshot.find("b/n").unwrap()];
+    let ask = Ask {
+        listings: &listings,
+        preferences: &preferences,
+        parameters: &[],
+        modalities: &["text"],
+        prompt_floor,
+        max_tokens: None,
+    };
+    let world = World {
+        snapshot: &snapshot,
+        health: &|_| Health::default(),
+        own_key: &|_| None,
+        has_credential: &|_| true,
+        entropy: &SeededEntropy::new(3),
+    };
+    plan(&ask, &world).unwrap()
+}
+
+#[test]
+fn names_partitions_and_the_attempt_budget_hold_over_several_models() {
+    let named = |plan: &Plan| -> Vec<String> {
+        plan.candidates.iter().map(|c| format!("{}@{}", c.endpoint.model, c.endpoint.tag)).collect()
+    };
+    let rows: [(&str, &[&str]); 5] = [
+        (r#"{"sort":"price"}"#, &["a/m@cheap", "a/m@cheap/turbo", "a/m@dear", "a/m@dear/fp8", "b/n@cheap"]),
+        (
+            r#"{"sort":{"by":"price","partition":"none"}}"#,
+            &["b/n@cheap", "a/m@cheap", "a/m@cheap/turbo", "b/n@luxury", "a/m@dear"],
+        ),
+        (r#"{"sort":"price","only":["dear"]}"#, &["a/m@dear", "a/m@dear/fp8"]),
+        (r#"{"sort":"price","only":["cheap/turbo","luxury"]}"#, &["a/m@cheap/turbo", "b/n@luxury"]),
+        (
+            r#"{"sort":"price","order":["dear"],"ignore":["cheap/turbo"]}"#,
+            &["a/m@dear", "a/m@dear/fp8", "a/m@cheap", "b/n@cheap", "b/n@luxury"],
+        ),
+    ];
+    for (provider, expected) in rows {
+        assert_eq!(named(&run_wide(provider, 10)), expected, "{provider}");
+    }
+}
+
+#[test]
+fn limits_look_at_the_prices_and_the_room_of_this_prompt() {
+    let excluded = |provider: &str, prompt_floor| -> Vec<(String, Reason)> {
+        let plan = run_wide(provider, prompt_floor);
+        plan.excluded.into_iter().map(|e| (e.tag, e.reason)).collect()
+    };
+    assert_eq!(excluded(r#"{"max_price":{"prompt":5}}"#, 500), []);
+    let long = ("dear/fp8".to_owned(), Reason::MaxPrice("prompt"));
+    assert_eq!(excluded(r#"{"max_price":{"prompt":5}}"#, 501), [long]);
+    assert_eq!(excluded("{}", 601), [("dear/fp8".to_owned(), Reason::ContextLength(600))]);
 }
