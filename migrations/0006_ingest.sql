@@ -37,8 +37,8 @@ CREATE TABLE cap_usage (
 CREATE TABLE byok_usage (
     account_id uuid NOT NULL REFERENCES account,
     month integer NOT NULL,
-    requests bigint NOT NULL CHECK (requests >= 0),
-    list_price_nano_usd bigint NOT NULL CHECK (list_price_nano_usd >= 0),
+    requests bigint NOT NULL,
+    list_price_nano_usd bigint NOT NULL,
     PRIMARY KEY (account_id, month)
 );
 COMMENT ON COLUMN byok_usage.month IS 'Year * 12 + month - 1.';

@@ -1,0 +1,148 @@
+//! Spending limits (caps) of keys, members, workspaces and organizations, as rows.
+//!
+//! The engine enforces them; it learns a change by notice, or asks when it meets a cap it does not know.
+
+use crate::PgStore;
+use crate::error::Named as _;
+use accounts::api_key::LimitReset;
+use billing::engine::CapPeriod;
+use kernel::ids::{AccountId, MemberId, OrgId, WorkspaceId};
+use kernel::{Moment, NanoUsd, StoreError};
+use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
+
+/// Whose spending a limit bounds, beside a single key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitOwner {
+    Member(MemberId),
+    Workspace(WorkspaceId),
+    Organization,
+}
+
+/// The cap's name and the id of what it bounds.
+pub(crate) struct Owner {
+    pub(crate) cap: String,
+    pub(crate) id: Uuid,
+}
+
+pub(crate) fn period(reset: LimitReset) -> CapPeriod {
+    match reset {
+        LimitReset::None => CapPeriod::Total,
+        LimitReset::Daily => CapPeriod::Daily,
+        LimitReset::Weekly => CapPeriod::Weekly,
+        LimitReset::Monthly => CapPeriod::Monthly,
+    }
+}
+
+impl PgStore {
+    /// Sets or (with `None`) removes the limit of a member, a workspace or the whole organization.
+    ///
+    /// # Errors
+    /// `Conflict` when the organization has no such member or workspace.
+    pub async fn set_limit(
+        &self,
+        org: OrgId,
+        owner: LimitOwner,
+        limit: Option<(NanoUsd, CapPeriod)>,
+        at: Moment,
+    ) -> Result<(), StoreError> {
+        let owner = match owner {
+            LimitOwner::Member(id) => Owner { cap: format!("m:{id}"), id: id.uuid() },
+            LimitOwner::Workspace(id) => Owner { cap: format!("w:{id}"), id: id.uuid() },
+            LimitOwner::Organization => Owner { cap: format!("o:{org}"), id: org.uuid() },
+        };
+        let mut tx = self.pool.begin().await.named("set_limit")?;
+        let ours = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT 1 FROM organization WHERE id = $1 AND id = $2
+                              UNION ALL SELECT 1 FROM member WHERE org_id = $1 AND id = $2
+                              UNION ALL SELECT 1 FROM workspace WHERE org_id = $1 AND id = $2) AS "ours!""#,
+            org.uuid(),
+            owner.id
+        )
+        .fetch_one(&mut *tx)
+        .await
+        .named("set_limit: owner")?;
+        if !ours {
+            return Err(StoreError::conflict(format!("set_limit: {} is not of {org}", owner.cap)));
+        }
+        match limit {
+            Some((limit, period)) => put(&mut tx, org, &owner, limit, period, at).await?,
+            None => remove(&mut tx, org, &owner).await?,
+        }
+        // Which caps apply is part of every remembered key record.
+        sqlx::query!("SELECT pg_notify('farebox_keys', 'all')").execute(&mut *tx).await.named("set_limit")?;
+        tx.commit().await.named("set_limit: commit")
+    }
+}
+
+/// Writes a cap. A change of period starts a new window, as in the engine.
+pub(crate) async fn put(
+    tx: &mut Transaction<'_, Postgres>,
+    org: OrgId,
+    owner: &Owner,
+    limit: NanoUsd,
+    period: CapPeriod,
+    at: Moment,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "DELETE FROM cap_usage u USING account a, cap c
+         WHERE a.org_id = $1 AND c.account_id = a.id AND c.cap_id = $2 AND c.period <> $3
+           AND u.account_id = a.id AND u.cap_id = c.cap_id",
+        org.uuid(),
+        owner.cap,
+        period.code()
+    )
+    .execute(&mut **tx)
+    .await
+    .named("cap: new window")?;
+    let account = sqlx::query_scalar!(
+        "INSERT INTO cap (account_id, cap_id, owner_id, limit_nano_usd, period, updated_at)
+         SELECT id, $2, $3, $4, $5, $6 FROM account WHERE org_id = $1
+         ON CONFLICT (account_id, cap_id) DO UPDATE
+         SET limit_nano_usd = EXCLUDED.limit_nano_usd, period = EXCLUDED.period, updated_at = EXCLUDED.updated_at
+         RETURNING account_id",
+        org.uuid(),
+        owner.cap,
+        owner.id,
+        limit.get(),
+        period.code(),
+        at
+    )
+    .fetch_optional(&mut **tx)
+    .await
+    .named("cap: put")?;
+    tell(tx, account, owner).await
+}
+
+/// Removes a cap; none is fine too.
+pub(crate) async fn remove(
+    tx: &mut Transaction<'_, Postgres>,
+    org: OrgId,
+    owner: &Owner,
+) -> Result<(), StoreError> {
+    let account = sqlx::query_scalar!(
+        "DELETE FROM cap c USING account a WHERE a.org_id = $1 AND c.account_id = a.id AND c.cap_id = $2
+         RETURNING c.account_id",
+        org.uuid(),
+        owner.cap
+    )
+    .fetch_optional(&mut **tx)
+    .await
+    .named("cap: remove")?;
+    tell(tx, account, owner).await
+}
+
+async fn tell(
+    tx: &mut Transaction<'_, Postgres>,
+    account: Option<Uuid>,
+    owner: &Owner,
+) -> Result<(), StoreError> {
+    if let Some(account) = account {
+        let payload = format!("{}:{}", AccountId::from_uuid(account), owner.cap);
+        sqlx::query!("SELECT pg_notify('farebox_caps', $1)", payload)
+            .execute(&mut **tx)
+            .await
+            .named("notice of a cap")?;
+    }
+    Ok(())
+}
