@@ -138,6 +138,41 @@ fn plain_text_takes_the_fast_way_and_keeps_the_upstream_spelling() {
 }
 
 #[test]
+fn nulls_that_providers_like_to_send_do_not_leave_the_fast_way() {
+    let start = r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":"a"}}]}"#;
+    // The escape shows which way was taken: only the fast one keeps it.
+    let rows = [
+        (
+            r#"{"choices":[{"index":0,"delta":{"content":"\u0062","reasoning_content":null},"logprobs":null}],"x":1}"#,
+            true,
+        ),
+        (
+            r#"{"choices":[{"index":0,"delta":{"content":"\u0062","tool_calls":null},"content_filter_results":{}}]}"#,
+            true,
+        ),
+        (
+            r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":"\u0062"},"stop_reason":null}]}"#,
+            true,
+        ),
+        (r#"{"choices":[{"index":0,"delta":{"content":"\u0062","annotations":[1]}}]}"#, false),
+        (r#"{"choices":[{"index":0,"delta":{"content":"\u0062","reasoning":"r"}}]}"#, false),
+        (r#"{"choices":[{"index":0,"delta":{"content":"\u0062"},"finish_reason":"stop"}]}"#, false),
+        (
+            r#"{"choices":[{"index":0,"delta":{"content":"\u0062"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#,
+            false,
+        ),
+    ];
+    for (frame, fast) in rows {
+        let stream = format!("data: {start}\n\ndata: {frame}\n\n");
+        let mut relay = Relay::new(registry::find("openai").unwrap(), fixture::context());
+        let (mut text, mut passed) = (String::new(), Passed::default());
+        relay.push(stream.as_bytes(), &mut text, &mut passed).unwrap();
+        assert!(text.ends_with('b'), "{frame}");
+        assert_eq!(std::str::from_utf8(&passed.bytes).unwrap().contains("u0062"), fast, "{frame}");
+    }
+}
+
+#[test]
 fn nothing_is_shown_before_the_model_speaks_and_the_role_comes_with_its_first_piece() {
     let role = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
     let start = "data: {\"type\":\"message_start\",\"message\":{}}\n\ndata: {\"type\":\"content_block_start\",\

@@ -27,8 +27,8 @@ struct Lane {
     chunks: Chunks,
 }
 
-/// A frame of nothing but text. Members that are not named here send the frame the slow way, except at
-/// the top, where only these two matter.
+/// A frame of nothing but text. Members outside the delta that are not named here say nothing to a client
+/// and are dropped on either way.
 #[derive(Deserialize)]
 struct PlainFrame<'a> {
     #[serde(borrow)]
@@ -38,15 +38,17 @@ struct PlainFrame<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct PlainChoice<'a> {
     index: u32,
     #[serde(borrow)]
     delta: PlainDelta<'a>,
     finish_reason: Option<IgnoredAny>,
     logprobs: Option<IgnoredAny>,
+    usage: Option<IgnoredAny>,
+    error: Option<IgnoredAny>,
 }
 
+/// Any further member sends the frame the slow way, unless it is one that providers like to send as null.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PlainDelta<'a> {
@@ -55,6 +57,33 @@ struct PlainDelta<'a> {
     #[serde(borrow)]
     role: Option<&'a RawValue>,
     refusal: Option<IgnoredAny>,
+    reasoning: Option<IgnoredAny>,
+    reasoning_content: Option<IgnoredAny>,
+    tool_calls: Option<IgnoredAny>,
+    function_call: Option<IgnoredAny>,
+}
+
+impl PlainFrame<'_> {
+    /// Whether everything but text and role is absent or null.
+    fn is_plain(&self) -> bool {
+        let [choice] = &self.choices;
+        let delta = &choice.delta;
+        [
+            &self.usage,
+            &self.error,
+            &choice.finish_reason,
+            &choice.logprobs,
+            &choice.usage,
+            &choice.error,
+            &delta.refusal,
+            &delta.reasoning,
+            &delta.reasoning_content,
+            &delta.tool_calls,
+            &delta.function_call,
+        ]
+        .iter()
+        .all(|member| member.is_none())
+    }
 }
 
 impl PassThrough {
@@ -111,12 +140,11 @@ impl Lane {
 /// The fast way. Whether it was taken; if not, nothing was written.
 fn plain(data: &str, context: &FaceContext, out: &mut Vec<u8>, text: &mut String) -> bool {
     let Ok(frame) = serde_json::from_str::<PlainFrame<'_>>(data) else { return false };
-    let [choice] = frame.choices;
-    let delta = choice.delta;
-    let finished = choice.finish_reason.is_some() || choice.logprobs.is_some();
-    if frame.usage.is_some() || frame.error.is_some() || finished || delta.refusal.is_some() {
+    if !frame.is_plain() {
         return false;
     }
+    let [choice] = frame.choices;
+    let delta = choice.delta;
     let role = match delta.role {
         None => false,
         Some(raw) if raw.get() == "\"assistant\"" => true,
