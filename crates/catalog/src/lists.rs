@@ -101,6 +101,9 @@ pub struct Company {
     pub privacy_policy_url: Option<String>,
     pub terms_of_service_url: Option<String>,
     pub status_page_url: Option<String>,
+    /// Request parameters it honors beside those of its dialect, where a model has sampling dials at all.
+    #[serde(default)]
+    pub parameters: Vec<String>,
     #[serde(default)]
     pub quirks: serde_json::Value,
     #[serde(default)]

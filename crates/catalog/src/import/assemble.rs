@@ -93,7 +93,8 @@ impl Work<'_> {
         self.second_opinion(row, &mut rates)?;
         let listing = self.against.live.and_then(|live| live.find(&named.slug));
         let facts = with_live(&row.facts, live.map(|(_, endpoint)| endpoint));
-        let draft = endpoint_draft(row, &named, &facts, &provider, rates)?;
+        let extra = company.map_or(&[][..], |company| &company.parameters);
+        let draft = endpoint_draft(row, &named, &facts, (&provider, extra), rates)?;
         let draft = EndpointDraft { tiers, ..draft };
         if !self.tags.insert((draft.model.clone(), draft.tag.clone())) {
             let reason = format!("{} already has an endpoint of {} in this file", draft.tag, draft.model);
@@ -274,7 +275,7 @@ fn endpoint_draft(
     row: &Row,
     named: &Named,
     facts: &Facts,
-    provider: &Provider,
+    (provider, extra): (&Provider, &[String]),
     rates: Rates,
 ) -> Result<EndpointDraft, Fault> {
     let size = |tokens: Option<u64>| tokens.and_then(|t| u32::try_from(t).ok()).filter(|tokens| *tokens > 0);
@@ -295,7 +296,7 @@ fn endpoint_draft(
         max_prompt_tokens: size(facts.max_prompt).filter(|prompt| *prompt < context),
         max_completion_tokens: completion.min(context),
         quantization: named.quantization.clone().or_else(|| facts.quantization.clone()),
-        supported_parameters: facts.supported_parameters(&provider.dialect),
+        supported_parameters: facts.supported_parameters(&provider.dialect, extra),
         rates,
         tiers: Vec::new(),
         free: false,

@@ -84,7 +84,7 @@ fn provider() -> Provider {
         dialect: "openai".to_owned(),
         base_url: "https://openrouter.ai/api/v1".to_owned(),
         credential_env: Some("OPENROUTER_API_KEY".to_owned()),
-        quirks: serde_json::Value::Null,
+        quirks: serde_json::json!({ "reasoning_request": "object" }),
         bills_after_cancel: true,
         privacy_policy_url: Some("https://openrouter.ai/privacy".to_owned()),
         terms_of_service_url: Some("https://openrouter.ai/terms".to_owned()),

@@ -95,10 +95,11 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Request parameters that an endpoint of this dialect honors, sorted.
-    pub(crate) fn supported_parameters(&self, dialect: &str) -> Vec<String> {
-        let mut names: Vec<&str> = vec!["max_tokens", "stop"];
+    /// Request parameters that an endpoint of this dialect honors, sorted; `extra` are its provider's own.
+    pub(crate) fn supported_parameters(&self, dialect: &str, extra: &[String]) -> Vec<String> {
+        let mut names: Vec<&str> = vec!["max_completion_tokens", "max_tokens", "stop"];
         if self.temperature != Some(false) {
+            names.extend(extra.iter().map(String::as_str));
             names.extend(["temperature", "top_p"]);
             match dialect {
                 "anthropic" => names.push("top_k"),
