@@ -1,0 +1,124 @@
+//! Limits against guessing passwords: failures are counted by address and email together, and by address.
+//!
+//! Counted in this process only, in a bounded table. An owner is never locked out by strangers: their own
+//! address starts with a clean count.
+
+use kernel::Clock;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+const WINDOW: Duration = Duration::from_secs(15 * 60);
+/// Failures in a window from one address for one email.
+const PER_EMAIL: u32 = 8;
+/// Failures in a window from one address for any email.
+const PER_ADDRESS: u32 = 60;
+const ENTRIES_MAX: usize = 20_000;
+
+/// Failures of one window.
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    since: Duration,
+    failures: u32,
+}
+
+/// The table of failures.
+pub struct Attempts {
+    clock: Arc<dyn Clock>,
+    counts: Mutex<HashMap<String, Count>>,
+}
+
+impl Attempts {
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, counts: Mutex::new(HashMap::new()) }
+    }
+
+    /// Seconds to wait when this address has failed too often; `None` when it may try.
+    #[must_use]
+    pub fn wait(&self, address: &str, email: &str) -> Option<u64> {
+        let now = self.clock.monotonic();
+        let counts = self.counts.lock();
+        limits(address, email).into_iter().find_map(|(key, limit)| {
+            let count = counts.get(&key)?;
+            let left = (count.since + WINDOW).checked_sub(now)?;
+            (count.failures >= limit).then_some(left.as_secs().max(1))
+        })
+    }
+
+    /// Counts a failure.
+    pub fn failed(&self, address: &str, email: &str) {
+        let now = self.clock.monotonic();
+        let mut counts = self.counts.lock();
+        if counts.len() >= ENTRIES_MAX {
+            counts.retain(|_, count| count.since + WINDOW > now);
+        }
+        if counts.len() >= ENTRIES_MAX {
+            // Under a flood of addresses the table starts anew rather than grow.
+            counts.clear();
+        }
+        for (key, _) in limits(address, email) {
+            let count = counts.entry(key).or_insert(Count { since: now, failures: 0 });
+            if count.since + WINDOW <= now {
+                *count = Count { since: now, failures: 0 };
+            }
+            count.failures = count.failures.saturating_add(1);
+        }
+    }
+
+    /// Forgets the failures for an email from an address that has just signed in.
+    pub fn succeeded(&self, address: &str, email: &str) {
+        self.counts.lock().remove(&pair(address, email));
+    }
+}
+
+fn pair(address: &str, email: &str) -> String {
+    format!("{address} {email}")
+}
+
+fn limits(address: &str, email: &str) -> [(String, u32); 2] {
+    [(pair(address, email), PER_EMAIL), (address.to_owned(), PER_ADDRESS)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernel::Moment;
+    use kernel::clock::FixedClock;
+
+    #[test]
+    fn eight_failures_close_one_email_for_one_address_until_the_window_ends() {
+        let clock = Arc::new(FixedClock::at(Moment::UNIX_EPOCH));
+        let attempts = Attempts::new(clock.clone());
+        for _ in 0..8 {
+            assert_eq!(attempts.wait("10.0.0.1", "ana@example.com"), None);
+            attempts.failed("10.0.0.1", "ana@example.com");
+        }
+        assert_eq!(attempts.wait("10.0.0.1", "ana@example.com"), Some(900));
+        assert_eq!(attempts.wait("10.0.0.2", "ana@example.com"), None, "the owner is elsewhere");
+        assert_eq!(attempts.wait("10.0.0.1", "bob@example.com"), None);
+        clock.advance(Duration::from_secs(900));
+        assert_eq!(attempts.wait("10.0.0.1", "ana@example.com"), None);
+    }
+
+    #[test]
+    fn one_address_cannot_walk_through_many_emails() {
+        let attempts = Attempts::new(Arc::new(FixedClock::at(Moment::UNIX_EPOCH)));
+        for index in 0..60 {
+            attempts.failed("10.0.0.1", &format!("{index}@example.com"));
+        }
+        assert!(attempts.wait("10.0.0.1", "ana@example.com").is_some());
+        attempts.succeeded("10.0.0.1", "ana@example.com");
+        assert!(attempts.wait("10.0.0.1", "ana@example.com").is_some(), "a success clears only its email");
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let attempts = Attempts::new(Arc::new(FixedClock::at(Moment::UNIX_EPOCH)));
+        for index in 0..ENTRIES_MAX {
+            attempts.failed(&format!("10.{index}"), "ana@example.com");
+        }
+        assert!(attempts.counts.lock().len() <= ENTRIES_MAX);
+    }
+}

@@ -1,0 +1,88 @@
+//! The staff desk: a site of its own, for a port of its own. Staff sign in, look at drafts of the price
+//! list, and publish or discard them. Nothing here is mounted on the public site.
+
+mod draft;
+mod drafts;
+mod prices;
+mod sign;
+
+use crate::assets;
+use crate::attempts::Attempts;
+use crate::frame::see_other;
+use crate::pages::theme;
+use crate::passwords::Passwords;
+use crate::shield::shield;
+use crate::site::Site;
+use crate::trouble::{Answer, Trouble};
+use crate::visit::Visit;
+use accounts::ports::StaffDesk;
+use actix_web::middleware::{Compress, from_fn};
+use actix_web::web::{self, Data, ServiceConfig, get, post};
+use catalog::Catalog;
+use catalog::ports::CatalogDesk;
+use kernel::{Clock, Entropy};
+use std::sync::Arc;
+
+/// Largest pasted price file; percent-encoding can triple it on its way.
+pub(crate) const FILE_BYTES: usize = 5 * 1024 * 1024;
+
+/// What the staff desk is given.
+#[derive(Clone)]
+pub struct StaffDeps {
+    /// Its realm must be [`Realm::Staff`](crate::Realm::Staff).
+    pub site: Site,
+    pub staff: Arc<dyn StaffDesk>,
+    pub desk: Arc<dyn CatalogDesk>,
+    pub catalog: Arc<Catalog>,
+    pub passwords: Passwords,
+    pub attempts: Arc<Attempts>,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// Mounts the staff desk at `/`. It answers every path with a page, so mount it after everything else.
+pub fn configure_staff(config: &mut ServiceConfig, deps: StaffDeps) {
+    let scope = web::scope("")
+        .app_data(Data::new(deps.site))
+        .app_data(Data::from(deps.staff))
+        .app_data(Data::from(deps.desk))
+        .app_data(Data::from(deps.catalog))
+        .app_data(Data::new(deps.passwords))
+        .app_data(Data::from(deps.attempts))
+        .app_data(Data::from(deps.clock))
+        .app_data(Data::from(deps.entropy))
+        .app_data(web::FormConfig::default().limit(FILE_BYTES * 3 + 64 * 1024))
+        .configure(routes);
+    config.service(scope.default_service(web::to(nowhere)).wrap(from_fn(shield)));
+}
+
+fn routes(config: &mut ServiceConfig) {
+    config
+        .route("/", get().to(start))
+        .route("/sign-in", get().to(sign::form))
+        .route("/sign-in", post().to(sign::sign_in))
+        .route("/sign-out", post().to(sign::sign_out))
+        .route("/theme", post().to(theme::set))
+        .route("/drafts", get().to(drafts::list))
+        .route("/drafts", post().to(drafts::create))
+        .route("/drafts/new", get().to(drafts::new_form))
+        .route("/drafts/{id}", get().to(draft::show))
+        .route("/drafts/{id}/publish", post().to(draft::publish))
+        .route("/drafts/{id}/discard", post().to(draft::discard))
+        .route("/prices", get().to(prices::list))
+        .route("/prices/{endpoint}", get().to(prices::history))
+        .service(
+            web::scope("/assets").wrap(Compress::default()).route("/{stamp}/{name}", get().to(assets::serve)),
+        );
+}
+
+async fn start(visit: Visit) -> Answer {
+    visit.staff()?;
+    see_other("/drafts")
+}
+
+/// Every other path. Strangers learn nothing about which paths exist.
+async fn nowhere(visit: Visit) -> Answer {
+    visit.staff()?;
+    Err(Trouble::NotFound)
+}
