@@ -101,6 +101,8 @@ pub struct Company {
     pub privacy_policy_url: Option<String>,
     pub terms_of_service_url: Option<String>,
     pub status_page_url: Option<String>,
+    /// Its price of an hour-long cache write as a multiple of the prompt price, for sources that omit it.
+    pub cache_write_1h_factor: Option<i64>,
     /// Request parameters it honors beside those of its dialect, where a model has sampling dials at all.
     #[serde(default)]
     pub parameters: Vec<String>,

@@ -83,7 +83,7 @@ impl Work<'_> {
         let provider = self.provider(row)?;
         let company = self.lists.company(&row.provider).filter(|company| company.kind == Kind::Host);
         sellable(row, company, self.lists)?;
-        let (mut rates, tiers) = rates_and_tiers(row)?;
+        let (mut rates, mut tiers) = rates_and_tiers(row)?;
         speaks(row, &rates)?;
         let named = self.named(row, company)?;
         let live = self.against.live.and_then(|live| live_endpoint(live, row, &named.slug));
@@ -91,6 +91,10 @@ impl Work<'_> {
             steady("the live price", &endpoint.tariff.rates, &rates)?;
         }
         self.second_opinion(row, &mut rates)?;
+        if let Some(factor) = company.and_then(|company| company.cache_write_1h_factor) {
+            let all = std::iter::once(&mut rates).chain(tiers.iter_mut().map(|tier| &mut tier.rates));
+            all.for_each(|rates| price_hour_writes(rates, factor));
+        }
         let listing = self.against.live.and_then(|live| live.find(&named.slug));
         let facts = with_live(&row.facts, live.map(|(_, endpoint)| endpoint));
         let extra = company.map_or(&[][..], |company| &company.parameters);
@@ -247,6 +251,13 @@ fn steady(what: &str, old: &Rates, new: &Rates) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// A provider that sells long cache writes must never be without their price: they cost more than others.
+fn price_hour_writes(rates: &mut Rates, factor: i64) {
+    if rates.cache_write.is_some() && rates.cache_write_1h.is_none() {
+        rates.cache_write_1h = rates.prompt.get().checked_mul(factor).map(PicoUsd::new);
+    }
 }
 
 /// The live endpoint that a row would change.

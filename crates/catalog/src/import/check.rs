@@ -7,6 +7,9 @@ use crate::tariff::{Rates, Tier};
 use kernel::decimal::{DecimalError, parse_scaled};
 use kernel::{MoneyError, PicoUsd};
 
+/// Audio tokens cost up to forty times text tokens at those who sell them.
+const AUDIO_FACTOR: i64 = 200;
+
 /// Why a row cannot go live.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
@@ -184,6 +187,13 @@ fn sane(rates: &Rates) -> Result<(), Fault> {
             "the completion price is less than a hundredth of the prompt price",
         ));
     }
+    let text = rates.prompt.max(rates.completion).get().saturating_mul(AUDIO_FACTOR);
+    if [rates.audio_prompt, rates.audio_completion].into_iter().flatten().any(|audio| audio.get() > text) {
+        return Err(Fault::new(
+            "absurd",
+            "audio costs more than two hundred times the text: a slip of the unit?",
+        ));
+    }
     let above = |price: Option<PicoUsd>, factor: i64| {
         price.is_some_and(|price| price.get() > rates.prompt.get().saturating_mul(factor))
     };
@@ -256,6 +266,9 @@ mod tests {
         let mut bad = row(Some("1"), Some("2"));
         bad.prices.cache_read = Some(Figure("2.01".into()));
         assert_eq!(rates_and_tiers(&bad).unwrap_err().code, "absurd");
+        let mut loud = row(Some("0.0023"), Some("0.0023"));
+        loud.prices.audio_completion = Some(Figure("2.3".into()));
+        assert_eq!(rates_and_tiers(&loud).unwrap_err().code, "absurd");
         let mut foreign = row(Some("1"), Some("2"));
         foreign.currency = Some("EUR".into());
         assert_eq!(rates_and_tiers(&foreign).unwrap_err().code, "unknown_currency");

@@ -205,6 +205,9 @@ fn a_second_source_that_disagrees_by_more_than_half_holds_a_row_back() {
     let content = read_against(file.as_bytes(), "m", against).unwrap();
     assert_eq!(codes(&content), [("price_jump", "claude-opus-4-7")]);
     assert_eq!(content.endpoints[0].rates.cache_write_1h, Some(PicoUsd::new(2_000_000)));
+    let alone = read(file.as_bytes(), "m", None).unwrap();
+    let hours: Vec<_> = alone.endpoints.iter().map(|e| e.rates.cache_write_1h).collect();
+    assert_eq!(hours, [Some(PicoUsd::new(2_000_000)), Some(PicoUsd::new(10_000_000))]);
 }
 
 #[test]
