@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod epochs;
 #[cfg(test)]
+mod loading;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod model_vs_redis;

@@ -406,15 +406,19 @@ async fn nobody_pays_a_fee_while_allowance_is_left() {
 }
 
 #[tokio::test]
-async fn the_allowance_starts_anew_each_month() {
+async fn the_allowance_starts_anew_each_month_and_never_goes_back() {
     let bed = Bed::shared().await;
-    let mut state = state(DOLLAR);
-    state.byok.requests = 40;
-    state.byok.month -= 1;
-    bed.load(&state).await;
-    let grant = bed.granted(&own_key(state.account, CENT)).await;
-    assert_eq!(grant.ticket, Ticket::Free);
-    let _ = bed.settle(&grant, 0).await;
+    // months from now of the use that was loaded; the ticket
+    for (month, ticket) in [(-1, Ticket::Free), (0, Ticket::Paid), (1, Ticket::Paid)] {
+        let mut state = state(DOLLAR);
+        state.byok.requests = 40;
+        state.byok.month += month;
+        bed.load(&state).await;
+        let grant = bed.granted(&own_key(state.account, CENT)).await;
+        assert_eq!(grant.ticket, ticket, "{month}");
+        let charge = if ticket == Ticket::Free { 0 } else { CENT };
+        assert_eq!(bed.settle(&grant, CENT).await, done(charge, 0, DOLLAR - charge), "{month}");
+    }
 }
 
 #[tokio::test]
