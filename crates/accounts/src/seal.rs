@@ -66,6 +66,17 @@ fn associated(org: OrgId, purpose: &str) -> String {
     format!("farebox:{org}:{purpose}")
 }
 
+/// A key derived from another by a label (HMAC-SHA256), for purposes that must not share one key.
+#[must_use]
+#[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+pub fn derive(key: &[u8; 32], label: &str) -> [u8; 32] {
+    use hmac::Mac as _;
+    let mut mac: hmac::Hmac<sha2::Sha256> =
+        hmac::KeyInit::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(label.as_bytes());
+    mac.finalize().into_bytes().into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

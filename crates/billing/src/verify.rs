@@ -51,3 +51,145 @@ pub struct PostedAccount {
     pub debit_seq: i64,
     pub caps: Vec<crate::engine::Cap>,
 }
+
+/// How an account of the engine stands to the ledger's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Comparison {
+    /// Both are at the same sequences and agree.
+    Agrees,
+    /// Entries are on their way; nothing can be said now.
+    InMotion,
+    /// Both are at the same sequences and differ: which rule, and both figures.
+    Differs { rule: EngineRule, detail: String },
+}
+
+/// The invariants that need both stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EngineRule {
+    /// I4
+    Balance,
+    /// I5
+    Reserved,
+    /// I10
+    Caps,
+}
+
+impl EngineRule {
+    pub const ALL: [Self; 3] = [Self::Balance, Self::Reserved, Self::Caps];
+
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Balance => "I4",
+            Self::Reserved => "I5",
+            Self::Caps => "I10",
+        }
+    }
+
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Balance => "the engine's balance equals the posted one at equal sequences",
+            Self::Reserved => "reserved money equals the sum of open holds",
+            Self::Caps => "a cap's use in the engine equals the ledger's in the same window",
+        }
+    }
+}
+
+/// Compares one account. `posted` must have been read before `engine`.
+#[must_use]
+pub fn compare(posted: &PostedAccount, engine: &crate::engine::AuditedAccount) -> Vec<Comparison> {
+    let mut found = Vec::new();
+    let mut differs = |rule, detail| found.push(Comparison::Differs { rule, detail });
+    let account = posted.account;
+    if engine.held != engine.balance.reserved {
+        let (reserved, held) = (engine.balance.reserved.get(), engine.held.get());
+        differs(EngineRule::Reserved, format!("{account}: reserved {reserved}, holds {held}"));
+    }
+    if posted.credit_seq != engine.balance.credit_seq || posted.debit_seq != engine.balance.debit_seq {
+        found.push(Comparison::InMotion);
+        return found;
+    }
+    if posted.posted != engine.balance.balance {
+        let (ledger, redis) = (posted.posted.get(), engine.balance.balance.get());
+        differs(EngineRule::Balance, format!("{account}: posted {ledger}, engine {redis}"));
+    }
+    for cap in &engine.caps {
+        let booked = posted.caps.iter().find(|c| c.id == cap.id && c.window == cap.window);
+        let used = booked.map_or(kernel::NanoUsd::ZERO, |c| c.used);
+        if used != cap.used {
+            let detail = format!("{account} {}: booked {}, engine {}", cap.id.0, used.get(), cap.used.get());
+            differs(EngineRule::Caps, detail);
+        }
+    }
+    if found.is_empty() {
+        found.push(Comparison::Agrees);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{AuditedAccount, Balance, Cap, CapId, CapPeriod, CapUse};
+    use kernel::NanoUsd;
+    use kernel::ids::AccountId;
+
+    fn posted() -> PostedAccount {
+        let account = AccountId::from_uuid(Default::default());
+        let cap = Cap {
+            id: CapId("k:1".to_owned()),
+            limit: NanoUsd::new(100),
+            period: CapPeriod::Daily,
+            window: 7,
+            used: NanoUsd::new(5),
+        };
+        PostedAccount { account, posted: NanoUsd::new(10), credit_seq: 1, debit_seq: 2, caps: vec![cap] }
+    }
+
+    fn engine() -> AuditedAccount {
+        let balance = Balance {
+            balance: NanoUsd::new(10),
+            reserved: NanoUsd::new(3),
+            granted: NanoUsd::new(15),
+            credit_seq: 1,
+            debit_seq: 2,
+            frozen: false,
+        };
+        let cap = CapUse {
+            id: CapId("k:1".to_owned()),
+            limit: NanoUsd::new(100),
+            period: CapPeriod::Daily,
+            window: 7,
+            used: NanoUsd::new(5),
+            reserved: NanoUsd::new(3),
+        };
+        AuditedAccount { account: posted().account, balance, held: NanoUsd::new(3), caps: vec![cap], epoch: 1 }
+    }
+
+    fn rules(engine: &AuditedAccount) -> Vec<Option<EngineRule>> {
+        let rule = |comparison: &Comparison| match comparison {
+            Comparison::Differs { rule, .. } => Some(*rule),
+            Comparison::Agrees | Comparison::InMotion => None,
+        };
+        compare(&posted(), engine).iter().map(rule).collect()
+    }
+
+    #[test]
+    fn each_planted_difference_is_found_by_its_rule() {
+        assert_eq!(compare(&posted(), &engine()), [Comparison::Agrees]);
+        let mut changed = engine();
+        changed.balance.balance = NanoUsd::new(11);
+        assert_eq!(rules(&changed), [Some(EngineRule::Balance)]);
+        let mut changed = engine();
+        changed.held = NanoUsd::new(2);
+        assert_eq!(rules(&changed), [Some(EngineRule::Reserved)]);
+        let mut changed = engine();
+        changed.caps[0].used = NanoUsd::new(6);
+        assert_eq!(rules(&changed), [Some(EngineRule::Caps)]);
+        let mut changed = engine();
+        changed.balance.debit_seq = 3;
+        changed.balance.balance = NanoUsd::new(9);
+        assert_eq!(compare(&posted(), &changed), [Comparison::InMotion]);
+    }
+}

@@ -1,0 +1,29 @@
+//! The one way out for refusals, and the headers that every inference answer carries.
+
+use crate::refusal::{Kind, Refusal};
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use serde_json::json;
+
+/// A refusal in the shape of the chat-completions API.
+#[must_use]
+pub fn refusal(refusal: &Refusal) -> HttpResponse {
+    let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    if let Some(seconds) = refusal.retry_after {
+        response.insert_header(("retry-after", seconds.to_string()));
+    }
+    if refusal.kind == Kind::Authentication {
+        response.insert_header(("www-authenticate", "Bearer realm=\"farebox\""));
+    }
+    response.insert_header(("x-farebox-error-type", refusal.error_type()));
+    response.json(json!({ "error": refusal.error_object() }))
+}
+
+/// Sets the headers that tell who answered.
+pub fn provider_headers(response: &mut HttpResponseBuilder, provider: &str, simulated: bool) {
+    response.insert_header(("x-provider-name", provider));
+    if simulated {
+        response.insert_header(("x-farebox-simulated", "true"));
+    }
+}

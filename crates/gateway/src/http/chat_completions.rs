@@ -1,0 +1,213 @@
+//! `POST /chat/completions`: reads the request, starts its session and relays what the session says.
+//!
+//! The session owns upstream and hold and outlives this handler; dropping the handler is how it learns that
+//! the client has left.
+
+use crate::client::{self, Message};
+use crate::face::{self, ErrorBody, FaceContext};
+use crate::http::answer;
+use crate::http::schema::ChatBody;
+use crate::pipeline::Pipeline;
+use crate::refusal::{Kind, Refusal};
+use crate::stage::read::Received;
+use crate::stage::stream::last_frames;
+use crate::tasks::Tasks;
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use kernel::Entropy;
+use kernel::ids::GenerationId;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Bytes of a request body.
+pub const BODY_BYTES: usize = 32 * 1024 * 1024;
+/// After so long without a word a stream's head is sent, and comments keep the connection alive.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// What the chat door needs.
+#[derive(Clone)]
+pub struct ChatDoor {
+    pub pipeline: Pipeline,
+    pub tasks: Tasks,
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// Adds the route below the API's base.
+pub fn configure(cfg: &mut web::ServiceConfig) {
+    cfg.service(
+        web::resource("/chat/completions").route(web::post().to(create)).default_service(web::to(only_post)),
+    );
+}
+
+async fn only_post() -> HttpResponse {
+    let refusal = Refusal::new(Kind::MethodNotAllowed, "Send chat completions with POST.");
+    let mut response = answer::refusal(&refusal);
+    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("POST"));
+    response
+}
+
+/// One chat completion, streamed or whole.
+#[utoipa::path(post, path = "/chat/completions", tag = "Chat", request_body = ChatBody,
+    responses((status = 200, description = "The answer, or a stream of server-sent events"), (status = 400, description = "Malformed"),
+    (status = 401, description = "No valid key"), (status = 402, description = "Not enough credits"), (status = 403, description = "A limit"),
+    (status = 404, description = "No endpoint fits"), (status = 429, description = "Rate limited"), (status = 502, description = "The provider failed"),
+    (status = 503, description = "Try again")))]
+pub async fn create(request: HttpRequest, payload: web::Payload, door: web::Data<ChatDoor>) -> HttpResponse {
+    let arrived = door.pipeline.clock.monotonic();
+    let generation = GenerationId::new(door.pipeline.clock.as_ref(), door.entropy.as_ref());
+    let mut response = match read_body(&request, payload).await {
+        Ok(body) => {
+            let received = received(&request, generation, arrived, body);
+            let (sink, inbox) = client::channel();
+            let pipeline = door.pipeline.clone();
+            pipeline.metrics.streams_open.inc();
+            door.tasks.spawn_session(async move {
+                pipeline.run(received, sink).await;
+                pipeline.metrics.streams_open.dec();
+            });
+            relay(inbox, generation).await
+        }
+        Err(refusal) => answer::refusal(&refusal),
+    };
+    mark(&mut response, generation, door.pipeline.clock.monotonic().saturating_sub(arrived));
+    response
+}
+
+fn received(request: &HttpRequest, generation: GenerationId, arrived: Duration, body: Bytes) -> Received {
+    let text =
+        |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let short = |value: Option<String>| value.map(|value| value.chars().take(256).collect::<String>());
+    Received {
+        generation,
+        arrived,
+        authorization: text("authorization"),
+        api_key: text("x-api-key"),
+        referer: short(text("http-referer").or_else(|| text("referer"))),
+        title: short(
+            text("x-farebox-title").or_else(|| text("x-openrouter-title")).or_else(|| text("x-title")),
+        ),
+        session: short(text("x-session-id")),
+        strict: text("x-farebox-strict").is_some_and(|value| value.eq_ignore_ascii_case("openai")),
+        body,
+    }
+}
+
+/// Reads the body up to its bound; the typed refusal comes before the rest is read.
+async fn read_body(request: &HttpRequest, mut payload: web::Payload) -> Result<Bytes, Refusal> {
+    let too_large = || {
+        let message = "The request body is larger than 32 MiB. Send fewer or smaller images and files.";
+        Refusal::new(Kind::PayloadTooLarge, message)
+    };
+    let header = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let declared = header.and_then(|value| value.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > BODY_BYTES) {
+        return Err(too_large());
+    }
+    let mut body = BytesMut::with_capacity(declared.unwrap_or(1024));
+    while let Some(piece) = payload.next().await {
+        let piece =
+            piece.map_err(|_broken| Refusal::invalid("The request body broke off. Send it again."))?;
+        if body.len() + piece.len() > BODY_BYTES {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body.freeze())
+}
+
+/// Waits for the session's first word and answers with it. Once a stream is under way its head is sent after
+/// five seconds of silence at the latest; until then the request may still be refused with its own status.
+async fn relay(mut inbox: mpsc::Receiver<Message>, generation: GenerationId) -> HttpResponse {
+    let mut underway = false;
+    loop {
+        let message = if underway {
+            match tokio::time::timeout(SILENCE, inbox.recv()).await {
+                Ok(message) => message,
+                Err(_silence) => return stream_head().streaming(frames(inbox, generation)),
+            }
+        } else {
+            inbox.recv().await
+        };
+        match message {
+            Some(Message::Underway) => underway = true,
+            Some(Message::Refused(refusal)) => return answer::refusal(&refusal),
+            Some(Message::Whole(whole)) => {
+                let mut response = HttpResponse::Ok();
+                answer::provider_headers(&mut response, &whole.provider, whole.simulated);
+                return response.content_type("application/json").body(whole.body);
+            }
+            Some(Message::Head { provider, simulated }) => {
+                let mut response = stream_head();
+                answer::provider_headers(&mut response, &provider, simulated);
+                return response.streaming(frames(inbox, generation));
+            }
+            // An answer cannot begin without a head; a session that is gone has nothing to say.
+            Some(Message::Frames(_)) | None => return answer::refusal(&lost()),
+        }
+    }
+}
+
+fn lost() -> Refusal {
+    Refusal::new(Kind::Internal, "The request could not be carried out. Send it again.")
+}
+
+fn stream_head() -> actix_web::HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type("text/event-stream")
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .insert_header(("x-accel-buffering", "no"));
+    response
+}
+
+type Frame = Result<Bytes, std::convert::Infallible>;
+
+/// The session's frames, with comments while it says nothing. A refusal after the head is an error chunk.
+fn frames(
+    inbox: mpsc::Receiver<Message>,
+    generation: GenerationId,
+) -> impl futures_util::Stream<Item = Frame> {
+    futures_util::stream::unfold(inbox, move |mut inbox| async move {
+        loop {
+            match tokio::time::timeout(SILENCE, inbox.recv()).await {
+                Err(_silence) => return Some((Ok(Bytes::from_static(face::KEEP_ALIVE)), inbox)),
+                Ok(None) => return None,
+                Ok(Some(Message::Frames(frames))) => return Some((Ok(frames), inbox)),
+                Ok(Some(Message::Refused(refusal))) => {
+                    return Some((Ok(refused_late(&refusal, generation)), inbox));
+                }
+                Ok(Some(Message::Head { .. } | Message::Underway | Message::Whole(_))) => {}
+            }
+        }
+    })
+}
+
+fn refused_late(refusal: &Refusal, generation: GenerationId) -> Bytes {
+    let context = FaceContext::new(&generation.to_string(), generation.created_at().timestamp(), "", "");
+    let mut body = ErrorBody::new(refusal.status(), refusal.error_type(), refusal.message.clone());
+    for (name, value) in &refusal.metadata {
+        body = body.with(name, value.clone());
+    }
+    last_frames(&[&face::render_error_chunk(&body, &context), face::DONE])
+}
+
+/// The headers of every inference answer.
+fn mark(response: &mut HttpResponse, generation: GenerationId, took: Duration) {
+    let headers = response.headers_mut();
+    let id = generation.to_string();
+    if let Ok(value) = header::HeaderValue::from_str(&id) {
+        headers.insert(header::HeaderName::from_static("x-generation-id"), value.clone());
+        headers.insert(header::HeaderName::from_static("x-request-id"), value);
+    }
+    let timing = format!("gateway;dur={}.{:03}", took.as_millis(), took.as_micros() % 1000);
+    if let Ok(value) = header::HeaderValue::from_str(&timing) {
+        headers.insert(header::HeaderName::from_static("server-timing"), value);
+    }
+    let exposed =
+        header::HeaderValue::from_static("X-Generation-Id,X-Provider-Name,X-Request-Id,Server-Timing");
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, header::HeaderValue::from_static("*"));
+}

@@ -1,0 +1,233 @@
+//! One request, from door to ledger, as a list of stages. Each stage takes what the one before gave, so
+//! nothing is sent without a hold and nothing ends without closing it.
+//!
+//! Names no provider, no wire language and no route. The stages decide; this file only keeps their order.
+
+use crate::client::{Message, Sink, Whole};
+use crate::face::{FaceContext, Relay};
+use crate::metrics::Metrics;
+use crate::outcome::{Ending, Outcome};
+use crate::refusal::{Kind, Refusal};
+use crate::stage::admit::{Admitted, Cashier, Needs, Order};
+use crate::stage::authenticate::{Caller, Doorkeeper};
+use crate::stage::call::{self, Attempt, Failed, OpenKeys};
+use crate::stage::read::{self, Received};
+use crate::stage::route::{Planned, Switchboard};
+use crate::stage::settle;
+use crate::stage::stream::{Progress, Stream};
+use crate::tail::{Finished, Tail};
+use crate::trace::Tracing;
+use accounts::KeyKind;
+use billing::AttemptRecord;
+use dialects::RequestHead;
+use kernel::Clock;
+use std::sync::Arc;
+
+/// The stages of one worker, ready to carry requests.
+#[derive(Clone)]
+pub struct Pipeline {
+    pub doorkeeper: Doorkeeper,
+    pub switchboard: Switchboard,
+    pub cashier: Cashier,
+    pub caller: call::Caller,
+    pub metrics: Arc<Metrics>,
+    pub tracing: Arc<Tracing>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A request on its way, with all that was learned of it.
+pub(crate) struct Journey<'a> {
+    pub(crate) received: &'a Received,
+    pub(crate) head: &'a RequestHead<'a>,
+    pub(crate) caller: &'a Caller,
+    pub(crate) needs: Needs,
+    pub(crate) planned: &'a Planned,
+    pub(crate) attempts: Vec<AttemptRecord>,
+}
+
+/// How a group of candidates ended.
+enum Group {
+    /// One of them answered, and the hold is closed.
+    Answered(Ending),
+    /// None did; the hold is closed without a charge.
+    Exhausted(Failed),
+}
+
+impl Pipeline {
+    /// Carries a request to its end, whatever becomes of the client, and tells the client.
+    pub async fn run(&self, received: Received, sink: Sink) {
+        let ending = match self.serve(&received, &sink).await {
+            Ok(ending) => ending,
+            Err(refusal) => {
+                let ending = Ending::Refused { status: refusal.status(), error_type: refusal.error_type() };
+                let _left = sink.send(Message::Refused(refusal)).await;
+                ending
+            }
+        };
+        let outcome = Outcome { ending, took: self.clock.monotonic().saturating_sub(received.arrived) };
+        self.metrics.record(&outcome);
+        let generation = received.generation;
+        self.tracing.record(&outcome, &generation.to_string(), generation.created_at());
+    }
+
+    async fn serve(&self, received: &Received, sink: &Sink) -> Result<Ending, Refusal> {
+        let credential = read::credential(received.authorization.as_deref(), received.api_key.as_deref())?;
+        let head = read::chat_request(&received.body)?;
+        let now = self.clock.now();
+        // What can be refused without asking a store is refused first.
+        let wish = self.switchboard.read(&head)?;
+        let caller = self.doorkeeper.identify(&credential, KeyKind::Model, now).await?;
+        let planned = self.switchboard.plan(&head, wish, &caller, now).await?;
+        let needs = planned.needs;
+        let mut journey = Journey {
+            received,
+            head: &head,
+            caller: &caller,
+            needs,
+            planned: &planned,
+            attempts: Vec::new(),
+        };
+        self.carry(&mut journey, sink).await
+    }
+
+    /// Own keys first, then our credentials: each way of paying is admitted by itself.
+    async fn carry(&self, journey: &mut Journey<'_>, sink: &Sink) -> Result<Ending, Refusal> {
+        let mut last: Option<Failed> = None;
+        let planned = journey.planned;
+        for (round, group) in planned.groups().enumerate() {
+            let admitted = match self.admit(journey, group, round).await {
+                Ok(admitted) => admitted,
+                Err(refusal) => return Err(after_own_key(refusal, last.as_ref())),
+            };
+            if journey.head.stream() {
+                let _here = sink.send(Message::Underway).await;
+            }
+            match self.attempt(journey, admitted, sink).await {
+                Group::Answered(ending) => return Ok(ending),
+                Group::Exhausted(failed) => last = Some(failed),
+            }
+        }
+        let Some(failed) = last else {
+            return Err(Refusal::new(Kind::NoEndpoints, "No endpoint is left for this request."));
+        };
+        Err(failed.refusal(&journey.attempts))
+    }
+
+    /// Sets money aside by a bound that costs nothing to compute; where that bound is refused, by a closer one.
+    async fn admit(
+        &self,
+        journey: &mut Journey<'_>,
+        group: &[routing::Candidate],
+        round: usize,
+    ) -> Result<Admitted, Refusal> {
+        let now = self.clock.now();
+        let (generation, caller) = (journey.received.generation, journey.caller);
+        let order = |needs| async move {
+            let order = Order { generation, round, caller, group, needs: &needs, now };
+            self.cashier.admit(&order).await
+        };
+        match order(journey.needs).await {
+            Err(refusal) if matches!(refusal.kind, Kind::PaymentRequired | Kind::LimitExceeded) => {
+                let closer = self.switchboard.closer_needs(journey.head, &journey.needs)?;
+                if closer.prompt_tokens >= journey.needs.prompt_tokens {
+                    return Err(refusal);
+                }
+                let admitted = order(closer).await;
+                journey.needs = closer;
+                admitted
+            }
+            answer => answer,
+        }
+    }
+
+    async fn attempt(&self, journey: &mut Journey<'_>, admitted: Admitted, sink: &Sink) -> Group {
+        let keys = &journey.planned.keys;
+        let mut last = None;
+        for funded in &admitted.plan {
+            let started = self.clock.monotonic();
+            let prepared = self.caller.prepare(funded, keys);
+            let failed = match prepared {
+                Err(failed) => failed,
+                Ok(attempt) => match self.try_one(journey, &admitted, &attempt, sink).await {
+                    Ok(ending) => return Group::Answered(ending),
+                    Err(failed) => failed,
+                },
+            };
+            let ended = self.clock.monotonic();
+            self.switchboard.note_failure(&funded.candidate, &failed, self.clock.now());
+            self.metrics.attempt(&funded.candidate.provider.slug, failed.outcome);
+            let times = [started, ended, journey.received.arrived];
+            let status = failed.failure.status.unwrap_or(0);
+            journey.attempts.push(call::attempt_record(funded, status, failed.outcome, times));
+            let go_on = failed.may_retry() && !sink.is_closed();
+            last = Some(failed);
+            if !go_on {
+                break;
+            }
+        }
+        settle::release(&self.cashier.credits, &admitted.grant).await;
+        Group::Exhausted(last.unwrap_or_else(Failed::nothing_affordable))
+    }
+
+    async fn try_one(
+        &self,
+        journey: &mut Journey<'_>,
+        admitted: &Admitted,
+        attempt: &Attempt<'_>,
+        sink: &Sink,
+    ) -> Result<Ending, Failed> {
+        let started = self.clock.monotonic();
+        let streamed = journey.head.stream();
+        let answer = self.caller.open(attempt, journey.head, streamed).await?;
+        let status = answer.status;
+        let context = self.context(journey, attempt);
+        let tail = Tail { pipeline: self, admitted, attempt, started, status };
+        if streamed {
+            let relay = Relay::new(attempt.dialect, context);
+            let mut stream = Stream::begin(answer, relay, attempt, sink, self.clock.as_ref()).await?;
+            stream.carry(attempt, sink, self.clock.as_ref(), &tail.heartbeat(journey)).await;
+            let context = stream.relay().context().clone();
+            let progress = std::mem::take(&mut stream.progress);
+            // The upstream connection is given back or cut before the books are closed.
+            drop(stream);
+            return Ok(tail.close_stream(journey, progress, &context, sink).await);
+        }
+        let body = answer.whole().await.map_err(|cause| attempt.failed(cause))?;
+        let reply = attempt.dialect.parse_response(&body);
+        let reply = reply.map_err(|error| attempt.failed(crate::upstream::CallFailure::Wire(error)))?;
+        let progress = Progress::of_reply(&reply, self.clock.monotonic());
+        Ok(tail.close_whole(journey, Finished { reply: &reply, progress }, &context, sink).await)
+    }
+
+    fn context(&self, journey: &Journey<'_>, attempt: &Attempt<'_>) -> FaceContext {
+        let candidate = &attempt.funded.candidate;
+        let id = journey.received.generation.to_string();
+        let created = journey.received.generation.created_at().timestamp();
+        FaceContext::new(&id, created, &candidate.endpoint.model, &candidate.provider.name)
+            .strict(journey.received.strict)
+            .exclude_reasoning(journey.head.excludes_reasoning())
+    }
+}
+
+/// Tells a client whose own key failed before its credits were refused about both.
+fn after_own_key(refusal: Refusal, failed: Option<&Failed>) -> Refusal {
+    match failed {
+        None => refusal,
+        Some(failed) => {
+            let why = failed.failure.public_message();
+            let message = format!("Your own key at {} failed ({why}). {}", failed.provider, refusal.message);
+            Refusal { message, ..refusal }.with("own_key_error", why)
+        }
+    }
+}
+
+/// What the client of a whole answer gets.
+pub(crate) fn whole(attempt: &Attempt<'_>, body: Vec<u8>) -> Message {
+    let provider = attempt.funded.candidate.provider.name.clone();
+    Message::Whole(Whole { provider, simulated: attempt.access.simulated, body: body.into() })
+}
+
+/// The keys of a plan without own keys.
+pub(crate) fn no_keys() -> OpenKeys {
+    OpenKeys::new()
+}

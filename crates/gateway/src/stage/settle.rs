@@ -1,0 +1,182 @@
+//! Settling: usage becomes a charge, the charge closes the hold. Nothing decides an amount but the rules of
+//! `billing`; nothing here is skipped when the client has left.
+
+use crate::refusal::Refusal;
+use billing::engine::{Funding, Grant, Settled, Settlement};
+use billing::fees::ByokFee;
+use billing::price::{Extras, Priced, price};
+use billing::{Credits, GenerationRecord};
+use catalog::Endpoint;
+use kernel::{Metering, MoneyError, NanoUsd, StoreError, Usage};
+use std::time::Duration;
+
+/// What a generation costs, before the engine takes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Bill {
+    /// What the engine is asked to take.
+    pub amount: NanoUsd,
+    /// The price at catalog rates, rounded down.
+    pub list_price: NanoUsd,
+    /// What the provider costs us, rounded up; zero with an own key.
+    pub provider_cost: NanoUsd,
+    pub priced: Priced,
+    /// `exact`, `estimated`, `capped` or `nothing`.
+    pub source: &'static str,
+}
+
+/// The rules around a bill.
+#[derive(Debug, Clone, Copy)]
+pub struct BillRules<'a> {
+    pub endpoint: &'a Endpoint,
+    pub extras: Extras,
+    pub funding: Funding,
+    pub byok: &'a ByokFee,
+    pub held: NanoUsd,
+}
+
+impl Bill {
+    const FREE: Self = Self {
+        amount: NanoUsd::ZERO,
+        list_price: NanoUsd::ZERO,
+        provider_cost: NanoUsd::ZERO,
+        priced: Priced {
+            prompt: kernel::PicoTotal::ZERO,
+            completion: kernel::PicoTotal::ZERO,
+            other: kernel::PicoTotal::ZERO,
+        },
+        source: "nothing",
+    };
+
+    /// Prices a metering. An estimate is never above the hold; a usage that contradicts itself or is far above
+    /// the hold is capped at the hold and marked for review.
+    #[must_use]
+    pub fn of(metering: &Metering, rules: &BillRules<'_>) -> Self {
+        let Some(usage) = metering.usage() else { return Self::FREE };
+        match Self::priced(usage, metering.source(), rules) {
+            Ok(bill) if bill.absurd(rules) => bill.capped(rules),
+            Ok(bill) if bill.source == "estimated" && bill.amount > rules.held => bill.capped(rules),
+            Ok(bill) => bill,
+            Err(error) => {
+                tracing::error!(%error, endpoint = %rules.endpoint.tag, "a usage could not be priced");
+                Self { amount: rules.held, list_price: rules.held, source: "capped", ..Self::FREE }
+            }
+        }
+    }
+
+    fn priced(
+        usage: &Usage,
+        source: &'static str,
+        rules: &BillRules<'_>,
+    ) -> Result<Self, billing::price::PriceError> {
+        let endpoint = rules.endpoint;
+        let priced = price(&endpoint.tariff, usage, rules.extras)?;
+        let total = priced.total()?;
+        let list_price = total.floor()?;
+        let (amount, provider_cost) = match rules.funding {
+            Funding::Credits => {
+                let cost = endpoint.cost_tariff.as_ref().unwrap_or(&endpoint.tariff);
+                (list_price, price(cost, usage, rules.extras)?.total()?.ceil()?)
+            }
+            Funding::OwnKey => (rules.byok.fee(total)?, NanoUsd::ZERO),
+        };
+        Ok(Self { amount, list_price, provider_cost, priced, source })
+    }
+
+    /// Far above the hold: more than 1.25 times of it and a cent.
+    fn absurd(&self, rules: &BillRules<'_>) -> bool {
+        const CENT: i128 = 10_000_000;
+        let held = i128::from(rules.held.get());
+        let free_ticket = rules.funding == Funding::OwnKey;
+        !free_ticket && i128::from(self.amount.get()) > held + held / 4 + CENT
+    }
+
+    fn capped(self, rules: &BillRules<'_>) -> Self {
+        tracing::warn!(endpoint = %rules.endpoint.tag, amount = self.amount.get(), held = rules.held.get(),
+            "a usage far above its hold was capped");
+        Self { amount: rules.held, source: "capped", ..self }
+    }
+}
+
+/// Whether the amount that the client is told can still change: an own-key fee may turn out free, and an
+/// amount above the hold may not be covered.
+#[must_use]
+pub fn is_final(bill: &Bill, grant: &Grant, funding: Funding) -> bool {
+    funding == Funding::Credits && bill.amount <= grant.amount
+}
+
+/// What settling came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    Charged(NanoUsd),
+    /// The engine did not answer; the settlement is repeated until it does.
+    Unknown,
+}
+
+/// Closes the hold. An unreachable engine is asked again in the background, by the same key.
+pub async fn settle(credits: &Credits, grant: &Grant, bill: &Bill, record: &GenerationRecord) -> Closed {
+    let packed = match serde_json::to_string(record) {
+        Ok(packed) => packed,
+        Err(error) => {
+            tracing::error!(%error, generation = %record.id, "a generation could not be packed");
+            String::new()
+        }
+    };
+    match attempt(credits, grant, bill, &packed).await {
+        Ok(charge) => Closed::Charged(charge),
+        Err(error) => {
+            let _logged = Refusal::from_store(&error);
+            retry_until_settled(credits.clone(), grant.clone(), *bill, packed);
+            Closed::Unknown
+        }
+    }
+}
+
+async fn attempt(credits: &Credits, grant: &Grant, bill: &Bill, packed: &str) -> Result<NanoUsd, StoreError> {
+    let settlement = Settlement { amount: bill.amount, list_price: bill.list_price, record: packed };
+    match credits.settle(&grant.key, grant.account, &settlement).await? {
+        Settled::Done { charge, uncollected, .. } => {
+            if uncollected > NanoUsd::ZERO {
+                tracing::error!(generation = %grant.key.generation, uncollected = uncollected.get(),
+                    "a charge was not covered by its hold and the balance");
+            }
+            Ok(charge)
+        }
+        Settled::Already { charge, .. } => Ok(charge),
+        Settled::NoHold => {
+            tracing::error!(generation = %grant.key.generation, amount = bill.amount.get(),
+                "a hold vanished before its settlement");
+            Ok(NanoUsd::ZERO)
+        }
+    }
+}
+
+/// Closes a hold without a charge: nothing was used.
+pub async fn release(credits: &Credits, grant: &Grant) {
+    if let Err(error) = credits.release(&grant.key, grant.account).await {
+        let _logged = Refusal::from_store(&error);
+        // The sweeper closes it at its metered amount, which is zero.
+        tracing::warn!(generation = %grant.key.generation, "a hold is left to the sweeper");
+    }
+}
+
+/// Repeats a settlement until the engine has it. Only this runs outside the session that it belongs to.
+fn retry_until_settled(credits: Credits, grant: Grant, bill: Bill, packed: String) {
+    const PAUSE: Duration = Duration::from_millis(500);
+    // Tokens of an hour: after that the sweeper and its tombstone have decided.
+    const TRIES: u32 = 7200;
+    let _detached = actix_web::rt::spawn(async move {
+        for _ in 0..TRIES {
+            tokio::time::sleep(PAUSE).await;
+            if attempt(&credits, &grant, &bill, &packed).await.is_ok() {
+                return;
+            }
+        }
+        tracing::error!(generation = %grant.key.generation, amount = bill.amount.get(), "a settlement was given up");
+    });
+}
+
+/// What an amount in flight has cost so far, for the heartbeat of a hold.
+pub fn metered_so_far(metering: &Metering, rules: &BillRules<'_>) -> Result<NanoUsd, MoneyError> {
+    let bill = Bill::of(metering, rules);
+    Ok(bill.amount.min(rules.held))
+}

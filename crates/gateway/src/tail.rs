@@ -1,0 +1,341 @@
+//! The end of an answer: metering becomes a bill, the bill closes the hold, the client learns the cost.
+//!
+//! Runs to its end whether the client is there or not.
+
+use crate::client::{Message, Sink};
+use crate::face::{self, ErrorBody, FaceContext};
+use crate::meter;
+use crate::outcome::{Answered, Ending};
+use crate::pipeline::{Journey, Pipeline, whole};
+use crate::stage::admit::Admitted;
+use crate::stage::call::{Attempt, attempt_record, millis};
+use crate::stage::settle::{self, Bill, BillRules, Closed, is_final};
+use crate::stage::stream::{Heartbeat, Progress, last_frames};
+use crate::usage::Cost;
+use billing::GenerationRecord;
+use billing::price::Extras;
+use dialects::{FinishReason, Reply};
+use kernel::{Metering, NanoUsd, Usage};
+use std::time::Duration;
+
+/// How long the client waits for a settlement that can still change its cost.
+const SETTLE_PATIENCE: Duration = Duration::from_millis(250);
+
+/// What closing an answer needs.
+pub(crate) struct Tail<'a> {
+    pub(crate) pipeline: &'a Pipeline,
+    pub(crate) admitted: &'a Admitted,
+    pub(crate) attempt: &'a Attempt<'a>,
+    pub(crate) started: Duration,
+    pub(crate) status: u16,
+}
+
+/// A whole answer with what it came to.
+pub(crate) struct Finished<'a> {
+    pub(crate) reply: &'a Reply,
+    pub(crate) progress: Progress,
+}
+
+impl Progress {
+    /// A whole answer seen as a stream that has ended.
+    pub(crate) fn of_reply(reply: &Reply, now: Duration) -> Self {
+        let mut text = String::new();
+        if reply.usage.is_none() {
+            reply.append_text(&mut text);
+        }
+        Self {
+            text,
+            usage: reply.usage,
+            usage_fault: reply.usage_fault.clone(),
+            finish: reply.choices.first().map(|choice| (choice.finish, choice.native_finish.clone())),
+            upstream_id: reply.upstream_id.clone(),
+            done: true,
+            first_output: Some(now),
+            ..Self::default()
+        }
+    }
+
+    fn failed(&self) -> bool {
+        self.error.is_some() || matches!(self.finish, Some((FinishReason::Error, _)))
+    }
+}
+
+/// Keeps a hold alive and tells the engine what the stream has cost so far.
+pub(crate) struct HoldHeartbeat<'a> {
+    tail: &'a Tail<'a>,
+    prompt: Usage,
+    extras: Extras,
+}
+
+#[async_trait::async_trait(?Send)]
+impl Heartbeat for HoldHeartbeat<'_> {
+    fn every(&self) -> Duration {
+        self.tail.pipeline.cashier.hold_lifetime / 4
+    }
+
+    async fn beat(&self, progress: &Progress) {
+        let tail = self.tail;
+        let usage = progress
+            .usage
+            .unwrap_or_else(|| Usage { completion: meter::count(&progress.text), ..self.prompt });
+        let metered = settle::metered_so_far(&Metering::Estimated(usage), &tail.rules(self.extras));
+        let Ok(metered) = metered else { return };
+        let cashier = &tail.pipeline.cashier;
+        let lifetime = cashier.hold_lifetime;
+        if let Err(error) =
+            cashier.credits.extend(&tail.admitted.grant, NanoUsd::ZERO, metered, lifetime).await
+        {
+            tracing::warn!(%error, "a hold could not be renewed");
+        }
+    }
+}
+
+impl Tail<'_> {
+    fn rules(&self, extras: Extras) -> BillRules<'_> {
+        BillRules {
+            endpoint: &self.attempt.funded.candidate.endpoint,
+            extras,
+            funding: self.admitted.funding,
+            byok: &self.pipeline.cashier.byok,
+            held: self.admitted.grant.amount,
+        }
+    }
+
+    pub(crate) fn heartbeat<'a>(&'a self, journey: &Journey<'_>) -> HoldHeartbeat<'a> {
+        let prompt = Usage { prompt: journey.prompt_estimate(), ..Usage::default() };
+        HoldHeartbeat { tail: self, prompt, extras: journey.extras() }
+    }
+
+    /// Ends a streamed answer: settles, then the usage chunk and the last word.
+    pub(crate) async fn close_stream(
+        &self,
+        journey: &mut Journey<'_>,
+        progress: Progress,
+        context: &FaceContext,
+        sink: &Sink,
+    ) -> Ending {
+        let metering = metering(journey, &progress);
+        let bill = Bill::of(&metering, &self.rules(journey.extras()));
+        let record = self.record(journey, &progress, &metering, &bill);
+        let usage = metering.usage().copied().unwrap_or_default();
+        let charge = self.settle_and_tell(
+            &bill,
+            &record,
+            |charge, provisional| {
+                let cost = Cost {
+                    usage: &usage,
+                    bill: &bill,
+                    charge,
+                    own_key: record.provider_key.is_some(),
+                    provisional,
+                };
+                let usage_chunk = face::render_usage_chunk(&cost.json(), context);
+                let error = progress.error.as_ref().map(|failure| {
+                    let body = ErrorBody::new(
+                        failure.class.http_status(),
+                        failure.class.error_type(),
+                        failure.public_message(),
+                    );
+                    face::render_error_chunk(&body.with("provider_name", record.provider.clone()), context)
+                });
+                let error = error.unwrap_or_default();
+                Message::Frames(last_frames(&[&error, &usage_chunk, face::DONE]))
+            },
+            sink,
+        );
+        let charge = charge.await;
+        self.ending(journey, &progress, &usage, charge)
+    }
+
+    /// Ends a whole answer: settles, then the body with its cost.
+    pub(crate) async fn close_whole(
+        &self,
+        journey: &mut Journey<'_>,
+        finished: Finished<'_>,
+        context: &FaceContext,
+        sink: &Sink,
+    ) -> Ending {
+        let Finished { reply, progress } = finished;
+        let metering = metering(journey, &progress);
+        let bill = Bill::of(&metering, &self.rules(journey.extras()));
+        let record = self.record(journey, &progress, &metering, &bill);
+        let usage = metering.usage().copied().unwrap_or_default();
+        let told = |charge, provisional| {
+            let cost = Cost {
+                usage: &usage,
+                bill: &bill,
+                charge,
+                own_key: record.provider_key.is_some(),
+                provisional,
+            };
+            whole(self.attempt, face::render_reply(reply, context, Some(&cost.json())))
+        };
+        let charge = self.settle_and_tell(&bill, &record, told, sink).await;
+        self.ending(journey, &progress, &usage, charge)
+    }
+
+    /// Settles and tells the client its cost. Where settling cannot change the cost, both go at once, the
+    /// settlement first; else the client waits a little for the engine's word.
+    async fn settle_and_tell(
+        &self,
+        bill: &Bill,
+        record: &GenerationRecord,
+        message: impl Fn(NanoUsd, bool) -> Message,
+        sink: &Sink,
+    ) -> Option<NanoUsd> {
+        let credits = &self.pipeline.cashier.credits;
+        let grant = &self.admitted.grant;
+        let settling = settle::settle(credits, grant, bill, record);
+        if is_final(bill, grant, self.admitted.funding) {
+            let telling = sink.send(message(bill.amount, false));
+            let (closed, _here) = tokio::join!(biased; settling, telling);
+            return charged(closed);
+        }
+        tokio::pin!(settling);
+        match tokio::time::timeout(SETTLE_PATIENCE, &mut settling).await {
+            Ok(Closed::Charged(charge)) => {
+                let _here = sink.send(message(charge, false)).await;
+                Some(charge)
+            }
+            Ok(Closed::Unknown) => {
+                let _here = sink.send(message(bill.amount, true)).await;
+                None
+            }
+            Err(_elapsed) => {
+                let _here = sink.send(message(bill.amount, true)).await;
+                charged(settling.await)
+            }
+        }
+    }
+
+    fn record(
+        &self,
+        journey: &mut Journey<'_>,
+        progress: &Progress,
+        metering: &Metering,
+        bill: &Bill,
+    ) -> GenerationRecord {
+        let now = self.pipeline.clock.monotonic();
+        let arrived = journey.received.arrived;
+        let first = progress.first_output.unwrap_or(now);
+        let candidate = &self.attempt.funded.candidate;
+        let endpoint = &candidate.endpoint;
+        let outcome = progress.error.as_ref().map_or("ok", |failure| failure.class.error_type());
+        journey.attempts.push(attempt_record(
+            self.attempt.funded,
+            self.status,
+            outcome,
+            [self.started, now, arrived],
+        ));
+        let finish = progress.finish.as_ref();
+        GenerationRecord {
+            id: journey.received.generation,
+            org: journey.caller.org,
+            workspace: journey.caller.workspace,
+            key: journey.caller.key.as_ref().map(|key| key.id),
+            member: journey.caller.member,
+            model: endpoint.model.clone(),
+            provider: candidate.provider.slug.clone(),
+            endpoint: endpoint.id,
+            tariff: endpoint.tariff.id,
+            tariff_version: endpoint.tariff.version,
+            catalog_version: journey.planned.catalog_version,
+            usage: metering.usage().copied().unwrap_or_default(),
+            extras: journey.extras(),
+            usage_source: bill.source.to_owned(),
+            list_price: bill.list_price,
+            amount: bill.amount,
+            provider_cost: bill.provider_cost,
+            provider_key: candidate.own_key,
+            finish_reason: finish.map(|(reason, _)| reason.as_str().to_owned()),
+            native_finish_reason: finish.and_then(|(_, native)| native.clone()),
+            streamed: journey.head.stream(),
+            cancelled: progress.cancelled,
+            error: progress.error.as_ref().map(|failure| failure.class.error_type().to_owned()),
+            latency_ms: millis(first.saturating_sub(arrived)),
+            generation_ms: millis(now.saturating_sub(first)),
+            attempts: journey.attempts.clone(),
+            upstream_id: progress.upstream_id.clone(),
+            app_referer: journey.received.referer.clone(),
+            app_title: journey.received.title.clone(),
+            end_user: journey.head.text("user").map(|text| text.into_owned()),
+            session: journey.session(),
+            simulated: self.attempt.access.simulated,
+        }
+    }
+
+    fn ending(
+        &self,
+        journey: &Journey<'_>,
+        progress: &Progress,
+        usage: &Usage,
+        charge: Option<NanoUsd>,
+    ) -> Ending {
+        let candidate = &self.attempt.funded.candidate;
+        if !progress.failed() {
+            self.pipeline.switchboard.note_success(candidate, self.pipeline.clock.now());
+        }
+        let arrived = journey.received.arrived;
+        Ending::Answered(Box::new(Answered {
+            model: candidate.endpoint.model.clone(),
+            provider: candidate.provider.slug.clone(),
+            streamed: journey.head.stream(),
+            cancelled: progress.cancelled,
+            error: progress.error.as_ref().map(|failure| failure.class.error_type()),
+            charge,
+            prompt_tokens: usage.prompt,
+            completion_tokens: usage.completion,
+            first_output: progress.first_output.map(|at| at.saturating_sub(arrived)),
+            overhead: self.started.saturating_sub(arrived),
+        }))
+    }
+}
+
+fn charged(closed: Closed) -> Option<NanoUsd> {
+    match closed {
+        Closed::Charged(charge) => Some(charge),
+        Closed::Unknown => None,
+    }
+}
+
+/// What an answer is billed by. Free: an error finish, and nothing said at all. A client that left is no
+/// error: the provider's count where there is one, else our own of what was delivered.
+fn metering(journey: &Journey<'_>, progress: &Progress) -> Metering {
+    if progress.failed() {
+        return Metering::Nothing;
+    }
+    let complete = progress.done || progress.finish.is_some();
+    if complete && let Some(usage) = progress.usage {
+        let empty = usage.completion == 0 && progress.finish.is_none() && progress.text.is_empty();
+        return if empty { Metering::Nothing } else { Metering::Exact(usage) };
+    }
+    let completion = meter::count(&progress.text);
+    if completion == 0 && complete && progress.finish.is_none() {
+        return Metering::Nothing;
+    }
+    // A running count of an unfinished stream knows the prompt better than we do.
+    let known = progress.usage.filter(|usage| usage.prompt > 0);
+    let prompt = known.map_or_else(|| journey.prompt_estimate(), |usage| usage.prompt);
+    let base = known.unwrap_or_default();
+    Metering::Estimated(Usage { prompt, completion, reasoning: 0, audio_completion: 0, ..base })
+}
+
+impl Journey<'_> {
+    pub(crate) fn extras(&self) -> Extras {
+        Extras { images: u64::from(self.head.image_count()) }
+    }
+
+    pub(crate) fn session(&self) -> Option<String> {
+        self.head.text("session_id").map(|text| text.into_owned()).or_else(|| self.received.session.clone())
+    }
+
+    /// The local count of the prompt.
+    pub(crate) fn prompt_estimate(&self) -> u64 {
+        match crate::prompt::text(self.head) {
+            Ok(text) => meter::prompt_estimate(&text, self.head.message_count()),
+            Err(_unreadable) => {
+                meter::prompt_bound_by_bytes(self.head.text_bytes(), self.head.message_count())
+            }
+        }
+    }
+}

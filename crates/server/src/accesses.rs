@@ -1,0 +1,60 @@
+//! How providers are reached: with our credential, or in development through the simulator.
+
+use crate::config::Config;
+use catalog::Provider;
+use gateway::stage::call::Accesses;
+use gateway::upstream::Access;
+use kernel::SecretString;
+use std::collections::BTreeMap;
+
+/// Credentials and the simulator's address, fixed at start.
+pub(crate) struct ConfiguredAccesses {
+    credentials: BTreeMap<String, SecretString>,
+    simulator_url: Option<String>,
+}
+
+impl ConfiguredAccesses {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { credentials: config.credentials.clone(), simulator_url: config.simulator_url.clone() }
+    }
+
+    /// Whether any provider of the catalog is answered by the simulator.
+    pub(crate) fn simulates(&self) -> bool {
+        self.simulator_url.is_some()
+    }
+
+    fn credential(&self, provider: &Provider) -> Option<SecretString> {
+        provider.credential_env.as_deref().and_then(|name| self.credentials.get(name)).cloned()
+    }
+
+    fn simulated(&self, provider: &Provider) -> Option<Access> {
+        let base = self.simulator_url.as_ref()?;
+        let base_url = format!("{}/{}/v1", base.trim_end_matches('/'), provider.slug);
+        Some(Access { base_url, key: Some(SecretString::from("sk-simulated")), simulated: true })
+    }
+}
+
+impl Accesses for ConfiguredAccesses {
+    fn own(&self, provider: &Provider) -> Option<Access> {
+        let base_url = provider.base_url.trim_end_matches('/').to_owned();
+        match (self.credential(provider), &provider.credential_env) {
+            (Some(key), _) => Some(Access { base_url, key: Some(key), simulated: false }),
+            // A server of the operator's own that needs no credential.
+            (None, None) => Some(Access { base_url, key: None, simulated: false }),
+            (None, Some(_)) => self.simulated(provider),
+        }
+    }
+
+    fn for_customer_key(&self, provider: &Provider) -> Access {
+        let real = Access {
+            base_url: provider.base_url.trim_end_matches('/').to_owned(),
+            key: None,
+            simulated: false,
+        };
+        // Where the simulator stands in for a provider, it does so for customers' keys too: nothing real is called.
+        match self.credential(provider) {
+            None if provider.credential_env.is_some() => self.simulated(provider).unwrap_or(real),
+            _ => real,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Ingest: closed holds leave Redis for the ledger, in order, by the one process that has the lease.
+
+use crate::wiring::House;
+use billing::engine::{Outbox as _, OutboxEntry};
+use billing::ledger::IngestLedger as _;
+use kernel::StoreError;
+use prometheus::{IntCounter, IntGauge, Registry};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Entries of all shards in one transaction.
+const BATCH: u32 = 100;
+/// How long the lease lasts without renewal; renewed with every round.
+const LEASE_SECONDS: u32 = 10;
+/// Rounds without entries pause, others follow at once.
+pub(crate) const PAUSE: Duration = Duration::from_millis(40);
+
+/// The writer of this process.
+#[derive(Clone)]
+pub(crate) struct Ingest {
+    owner: String,
+    lag: IntGauge,
+    divergences: IntCounter,
+    entries: IntCounter,
+}
+
+impl Ingest {
+    pub(crate) fn new(owner: String, registry: &Registry) -> anyhow::Result<Self> {
+        let lag =
+            IntGauge::new("farebox_ingest_lag_seconds", "Age of the oldest entry not yet in the ledger")?;
+        let divergences =
+            IntCounter::new("farebox_ledger_divergence_total", "Balances that differed after booking")?;
+        let entries = IntCounter::new("farebox_ingested_total", "Entries booked")?;
+        registry.register(Box::new(lag.clone()))?;
+        registry.register(Box::new(divergences.clone()))?;
+        registry.register(Box::new(entries.clone()))?;
+        Ok(Self { owner, lag, divergences, entries })
+    }
+
+    /// Books what there is, batch after batch.
+    pub(crate) async fn round(&self, house: &House) {
+        loop {
+            match self.batch(house).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "ingest failed; it is tried again");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether this process is the writer now (it takes a free lease).
+    pub(crate) async fn has_lease(&self, house: &House) -> Result<bool, StoreError> {
+        Ok(house.store.lease(&self.owner, LEASE_SECONDS).await?.is_some())
+    }
+
+    /// Books until nothing is left.
+    pub(crate) async fn drain(&self, house: &House) -> Result<(), StoreError> {
+        while self.batch(house).await? {}
+        Ok(())
+    }
+
+    /// One batch; whether there may be more.
+    async fn batch(&self, house: &House) -> Result<bool, StoreError> {
+        let Some(lease) = house.store.lease(&self.owner, LEASE_SECONDS).await? else { return Ok(false) };
+        let cursors = house.store.cursors().await?;
+        let entries = house.engine.read(&cursors, BATCH).await?;
+        self.measure(house, entries.first());
+        if entries.is_empty() {
+            return Ok(false);
+        }
+        let done = house.store.ingest(lease, &entries).await?;
+        if done.lost_lease {
+            return Ok(false);
+        }
+        self.entries.inc_by(u64::try_from(entries.len()).unwrap_or(u64::MAX));
+        if done.divergences > 0 {
+            tracing::error!(divergences = done.divergences, "balances of ledger and engine differ");
+            self.divergences.inc_by(done.divergences);
+        }
+        trim(house, &entries).await?;
+        Ok(true)
+    }
+
+    fn measure(&self, house: &House, oldest: Option<&OutboxEntry>) {
+        let now = house.clock.now().timestamp_millis();
+        let born = oldest.and_then(|entry| entry.id.split('-').next()?.parse::<i64>().ok());
+        self.lag.set(born.map_or(0, |born| (now - born).max(0) / 1000));
+    }
+}
+
+/// Forgets what the ledger has committed.
+async fn trim(house: &House, entries: &[OutboxEntry]) -> Result<(), StoreError> {
+    let last: BTreeMap<u8, (i64, &str)> =
+        entries.iter().map(|entry| (entry.shard, (entry.epoch, entry.id.as_str()))).collect();
+    for (shard, (epoch, id)) in last {
+        house.engine.trim(shard, epoch, id).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! Small housekeeping: partitions for the coming days, gauges, readiness.
+
+use crate::wiring::House;
+use billing::engine::{EngineAudit as _, Outbox as _};
+use chrono::Days;
+use prometheus::{IntGauge, Registry};
+
+/// Days for which partitions stand ready.
+const DAYS_AHEAD: u64 = 3;
+
+/// Gauges of the credit engine.
+#[derive(Clone)]
+pub(crate) struct Gauges {
+    holds: IntGauge,
+    outbox: IntGauge,
+    catalog: IntGauge,
+}
+
+impl Gauges {
+    pub(crate) fn new(registry: &Registry) -> anyhow::Result<Self> {
+        let holds = IntGauge::new("farebox_holds_open", "Open holds")?;
+        let outbox = IntGauge::new("farebox_outbox_length", "Closed holds on their way to the ledger")?;
+        let catalog = IntGauge::new("farebox_catalog_version", "Catalog version in memory")?;
+        for gauge in [&holds, &outbox, &catalog] {
+            registry.register(Box::new(gauge.clone()))?;
+        }
+        Ok(Self { holds, outbox, catalog })
+    }
+
+    /// One reading.
+    pub(crate) async fn read(&self, house: &House) {
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        if let Ok(open) = house.engine.open_holds().await {
+            self.holds.set(number(open));
+        }
+        if let Ok(length) = house.engine.length().await {
+            self.outbox.set(number(length));
+        }
+        self.catalog.set(house.catalog.snapshot().version);
+    }
+}
+
+/// Makes the partitions of today and the days ahead.
+pub(crate) async fn partitions(house: &House) {
+    let today = house.clock.now().date_naive();
+    let last = today.checked_add_days(Days::new(DAYS_AHEAD)).unwrap_or(today);
+    if let Err(error) = house.store.ensure_partitions(today, last).await {
+        tracing::error!(%error, "partitions could not be made; rows go to the default one");
+    }
+}
+
+/// Ready while both stores answer, the catalog is loaded, and the process is not draining.
+pub(crate) async fn readiness(house: &House, draining: bool) {
+    let stores = house.store.ping().await.is_ok() && house.engine.run_id().await.is_ok();
+    let loaded = house.catalog.snapshot().version > 0;
+    house.readiness.set(stores && loaded && !draining);
+}

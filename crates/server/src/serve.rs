@@ -1,0 +1,149 @@
+//! `farebox serve`: opens the ports of its role, runs the jobs, drains on SIGTERM.
+
+use crate::config::Config;
+use crate::jobs::{Jobs, catalog, credits, epochs, ingest, notices, purchases, sweep, upkeep};
+use crate::wiring::{self, House};
+use crate::{doors, telemetry};
+use anyhow::Context as _;
+use gateway::trace::Tracing;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Which ports a process opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Role {
+    /// API, site, staff desk and jobs: one process for everything.
+    All,
+    /// API, site and jobs.
+    Gateway,
+    /// The staff desk alone.
+    Staff,
+}
+
+/// Runs until a signal, then drains.
+pub(crate) async fn run(config: Config, role: Role) -> anyhow::Result<()> {
+    let exporter = telemetry::tracing(&config)?;
+    let tracing = if exporter.is_some() { Tracing::on() } else { Tracing::default() };
+    let house = wiring::build(config, tracing).await?;
+    let owner = format!("{}-{}", std::process::id(), house.config.public_listen);
+    let writer = ingest::Ingest::new(owner, &house.registry)?;
+    if role != Role::Staff {
+        epochs::open(&house, &writer).await.context("the credit engine's epochs could not be opened")?;
+    }
+    gateway::meter::warm_up();
+    let jobs = start_jobs(&house, role, writer)?;
+    let mut handles = Vec::new();
+    let mut servers = Vec::new();
+    if role != Role::Staff {
+        servers.push(doors::public(&house, &doors::engines(&house).await?)?);
+    }
+    if role != Role::Gateway {
+        servers.push(doors::staff(&house)?);
+    }
+    servers.push(doors::metrics(&house)?);
+    handles.extend(servers.iter().map(actix_web::dev::Server::handle));
+    upkeep::readiness(&house, false).await;
+    tracing::info!(public = %house.config.public_listen, staff = %house.config.staff_listen, "farebox serves");
+    let running = all_servers(servers);
+    tokio::pin!(running);
+    tokio::select! {
+        ended = &mut running => ended?,
+        () = stop_signal()? => {}
+    }
+    drain(&house, &jobs, handles, running).await;
+    if let Some(exporter) = exporter {
+        let _flushed = exporter.shutdown();
+    }
+    Ok(())
+}
+
+/// Awaits all servers; the first that ends with an error ends the process.
+async fn all_servers(servers: Vec<actix_web::dev::Server>) -> anyhow::Result<()> {
+    let mut set = tokio::task::JoinSet::new();
+    for server in servers {
+        set.spawn(server);
+    }
+    while let Some(ended) = set.join_next().await {
+        ended.context("a server panicked")?.context("a server failed")?;
+    }
+    Ok(())
+}
+
+async fn wait_for(mut interrupt: tokio::signal::unix::Signal, mut terminate: tokio::signal::unix::Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    Ok(wait_for(signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
+}
+
+/// Not ready any more, doors closed, streams ended, books fed, jobs stopped.
+async fn drain(
+    house: &House,
+    jobs: &Jobs,
+    handles: Vec<actix_web::dev::ServerHandle>,
+    running: impl Future<Output = anyhow::Result<()>>,
+) {
+    tracing::info!(open = house.tasks.open(), "draining");
+    house.readiness.set(false);
+    let patience = house.config.drain_patience;
+    let closing = async {
+        for handle in handles {
+            handle.stop(true).await;
+        }
+        let _ended = running.await;
+    };
+    if tokio::time::timeout(patience, async { tokio::join!(closing, house.tasks.drained()) }).await.is_err() {
+        tracing::warn!(open = house.tasks.open(), "sessions were cut; the sweeper settles them");
+    }
+    jobs.stop().await;
+    tracing::info!("stopped");
+}
+
+fn start_jobs(house: &House, role: Role, writer: ingest::Ingest) -> anyhow::Result<Jobs> {
+    let jobs = Jobs::default();
+    let listener = house.clone();
+    jobs.run(move |stop| notices::listen(listener, stop));
+    every(&jobs, house, Duration::from_secs(2), |house| async move { catalog::refresh(&house).await });
+    every(
+        &jobs,
+        house,
+        Duration::from_secs(1),
+        |house| async move { upkeep::readiness(&house, false).await },
+    );
+    if role == Role::Staff {
+        return Ok(jobs);
+    }
+    let watcher = writer.clone();
+    every(&jobs, house, Duration::from_secs(1), move |house| {
+        let writer = watcher.clone();
+        async move { epochs::watch(&house, &writer).await }
+    });
+    every(&jobs, house, ingest::PAUSE, move |house| {
+        let writer = writer.clone();
+        async move { writer.round(&house).await }
+    });
+    let gauges = upkeep::Gauges::new(&house.registry)?;
+    every(&jobs, house, Duration::from_secs(2), move |house| {
+        let gauges = gauges.clone();
+        async move { gauges.read(&house).await }
+    });
+    every(&jobs, house, Duration::from_secs(1), |house| async move { sweep::sweep(&house).await });
+    every(&jobs, house, Duration::from_secs(1), |house| async move { credits::send(&house).await });
+    every(&jobs, house, Duration::from_secs(20), |house| async move { purchases::poll(&house).await });
+    every(&jobs, house, Duration::from_secs(3600), |house| async move { upkeep::partitions(&house).await });
+    Ok(jobs)
+}
+
+/// A job over the house.
+fn every<F, R>(jobs: &Jobs, house: &House, pause: Duration, round: F)
+where
+    F: Fn(House) -> R + Send + 'static,
+    R: Future<Output = ()> + Send,
+{
+    let house = house.clone();
+    jobs.every(pause, move || round(house.clone()));
+}

@@ -1,0 +1,172 @@
+//! Joins ports and adapters. No rule of the business is here; every port is made once a process, except what
+//! belongs to a worker's own thread.
+
+use crate::accesses::ConfiguredAccesses;
+use crate::config::Config;
+use accounts::Pepper;
+use accounts::seal::Sealer;
+use accounts::token::TokenSigner;
+use anyhow::Context as _;
+use billing::Credits;
+use billing::desk::PurchaseDesk;
+use billing::fees::{ByokFee, PurchaseFee};
+use catalog::ports::PublishedCatalog as _;
+use catalog::{Catalog, Snapshot};
+use gateway::Pipeline;
+use gateway::http::health::Readiness;
+use gateway::key_cache::KeyCache;
+use gateway::metrics::Metrics;
+use gateway::stage::admit::Cashier;
+use gateway::stage::authenticate::Doorkeeper;
+use gateway::stage::call::Caller;
+use gateway::stage::route::Switchboard;
+use gateway::tasks::Tasks;
+use gateway::trace::Tracing;
+use gateway::upstream::{Limits, Upstream};
+use kernel::clock::SystemClock;
+use kernel::rng::SystemEntropy;
+use kernel::{Clock, Entropy, ExposeSecret as _};
+use parking_lot::Mutex;
+use payments::{StripeClient, StripeConfig};
+use prometheus::Registry;
+use routing::HealthBoard;
+use std::sync::Arc;
+use store_postgres::PgStore;
+use store_redis::{Epochs, RedisEngine};
+
+/// Everything that all workers of a process share.
+#[derive(Clone)]
+pub(crate) struct House {
+    pub(crate) config: Arc<Config>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) store: Arc<PgStore>,
+    pub(crate) engine: Arc<RedisEngine>,
+    pub(crate) epochs: Epochs,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) keys: Arc<KeyCache>,
+    pub(crate) own_keys: Arc<crate::own_keys::OwnKeyCache>,
+    pub(crate) health: Arc<Mutex<HealthBoard>>,
+    pub(crate) accesses: Arc<ConfiguredAccesses>,
+    pub(crate) payments: Arc<StripeClient>,
+    pub(crate) desk: PurchaseDesk,
+    pub(crate) peppers: Vec<Pepper>,
+    pub(crate) sealer: Sealer,
+    pub(crate) tokens: TokenSigner,
+    pub(crate) purchase_fee: PurchaseFee,
+    pub(crate) byok_fee: ByokFee,
+    pub(crate) registry: Registry,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tracing: Arc<Tracing>,
+    pub(crate) tasks: Tasks,
+    pub(crate) readiness: Readiness,
+}
+
+/// PostgreSQL alone: for commands that need nothing else.
+pub(crate) async fn store(config: &Config) -> anyhow::Result<PgStore> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let url = config.database_url.expose_secret();
+    PgStore::connect(url, config.database_connections, clock, entropy)
+        .await
+        .context("PostgreSQL does not answer")
+}
+
+/// Connects to everything and reads what must be known before a port opens.
+pub(crate) async fn build(config: Config, tracing: Tracing) -> anyhow::Result<House> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let database = config.database_url.expose_secret();
+    let store =
+        PgStore::connect(database, config.database_connections, Arc::clone(&clock), Arc::clone(&entropy));
+    let store = Arc::new(store.await.context("PostgreSQL does not answer")?);
+    store_redis::load_library(config.redis_admin_url.expose_secret())
+        .await
+        .context("Redis does not answer")?;
+    let epochs = Epochs::new(&[]);
+    let engine = RedisEngine::connect(config.redis_url.expose_secret(), epochs.clone()).await;
+    let engine = Arc::new(engine.context("Redis does not answer")?);
+    let now = clock.now();
+    let first = store.snapshot(now).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "no catalog could be loaded; the next attempt follows");
+        Snapshot::empty(now)
+    });
+    let catalog = Arc::new(Catalog::new(first));
+    let payments = Arc::new(StripeClient::new(&stripe_config(&config))?);
+    let (purchase_fee, byok_fee) = (store.purchase_fee(now).await?, store.byok_fee(now).await?);
+    let desk = PurchaseDesk::new(payments.clone(), store.clone(), Arc::clone(&clock), payments.live());
+    let registry = Registry::new();
+    Ok(House {
+        peppers: config.peppers.iter().map(|(version, secret)| Pepper::new(*version, secret.0)).collect(),
+        sealer: Sealer::new(&config.seal_key.0),
+        tokens: TokenSigner::from_seed(&config.jwt_seed.0),
+        accesses: Arc::new(ConfiguredAccesses::new(&config)),
+        metrics: Arc::new(Metrics::register(&registry)?),
+        keys: Arc::new(KeyCache::new(store.clone(), Arc::clone(&clock))),
+        own_keys: Arc::new(crate::own_keys::OwnKeyCache::new(store.clone(), Arc::clone(&clock))),
+        tracing: Arc::new(tracing),
+        config: Arc::new(config),
+        health: Arc::default(),
+        tasks: Tasks::new(),
+        readiness: Readiness::default(),
+        clock,
+        entropy,
+        store,
+        engine,
+        epochs,
+        catalog,
+        payments,
+        desk,
+        purchase_fee,
+        byok_fee,
+        registry,
+    })
+}
+
+fn stripe_config(config: &Config) -> StripeConfig {
+    let mut stripe = StripeConfig::new(config.stripe_secret_key.clone());
+    stripe.base_url.clone_from(&config.stripe_api_base);
+    stripe
+}
+
+impl House {
+    /// Credits over one engine connection.
+    pub(crate) fn credits(&self, engine: &Arc<RedisEngine>) -> Credits {
+        Credits::new(engine.clone(), engine.clone(), self.store.clone(), Arc::clone(&self.clock))
+    }
+
+    pub(crate) fn doorkeeper(&self) -> Doorkeeper {
+        Doorkeeper { keys: self.keys.clone(), peppers: self.peppers.clone(), tokens: self.tokens.clone() }
+    }
+
+    /// The pepper of new keys.
+    pub(crate) fn pepper(&self) -> anyhow::Result<Pepper> {
+        self.peppers.first().cloned().context("FAREBOX_KEY_PEPPER is empty")
+    }
+
+    /// The stages of one worker: its own connections to Redis and to the providers.
+    pub(crate) fn pipeline(&self, engine: &Arc<RedisEngine>) -> anyhow::Result<Pipeline> {
+        let upstream = Upstream::new(Limits::STANDARD).context("the upstream client could not be built")?;
+        Ok(Pipeline {
+            doorkeeper: self.doorkeeper(),
+            switchboard: Switchboard {
+                catalog: Arc::clone(&self.catalog),
+                health: Arc::clone(&self.health),
+                accesses: self.accesses.clone(),
+                own_keys: self.own_keys.clone(),
+                sealer: self.sealer.clone(),
+                entropy: Arc::clone(&self.entropy),
+            },
+            cashier: Cashier {
+                credits: self.credits(engine),
+                byok: self.byok_fee,
+                hold_lifetime: self.config.hold_lifetime,
+                site_url: self.config.site_url.clone(),
+            },
+            caller: Caller { upstream, accesses: self.accesses.clone(), clock: Arc::clone(&self.clock) },
+            metrics: Arc::clone(&self.metrics),
+            tracing: Arc::clone(&self.tracing),
+            clock: Arc::clone(&self.clock),
+        })
+    }
+}
