@@ -3,7 +3,7 @@
 use crate::PgStore;
 use crate::convert::{count, nano, shard};
 use crate::error::Named as _;
-use crate::windows::{month_id, window_id};
+use crate::windows::month_id;
 use async_trait::async_trait;
 use billing::engine::{AccountState, ByokState, Cap, CapId, CapPeriod, CreditEntry};
 use billing::ledger::Ledger;
@@ -222,7 +222,7 @@ impl Windows {
         let periods = [CapPeriod::Total, CapPeriod::Daily, CapPeriod::Weekly, CapPeriod::Monthly];
         Self {
             codes: periods.iter().map(|period| period.code().to_owned()).collect(),
-            ids: periods.iter().map(|period| window_id(*period, now)).collect(),
+            ids: periods.iter().map(|period| period.window(now)).collect(),
         }
     }
 }

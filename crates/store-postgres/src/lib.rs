@@ -26,7 +26,6 @@ mod windows;
 
 pub use limits::LimitOwner;
 pub use notices::{Notice, Notices, notices};
-pub use windows::window_id;
 
 use error::Named as _;
 use kernel::{Clock, Entropy, StoreError};

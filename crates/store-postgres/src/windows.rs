@@ -1,25 +1,12 @@
-//! Which window of a cap a moment belongs to. The engine in Redis numbers them the same way.
+//! Days, weeks and months of a moment as dates and as the numbers of the columns.
 
 use billing::engine::CapPeriod;
 use chrono::{Datelike as _, NaiveDate};
 use kernel::Moment;
 
-/// Days since 1970, weeks from Monday, or year × 12 + month − 1; `0` for a total.
-#[must_use]
-pub fn window_id(period: CapPeriod, at: Moment) -> i64 {
-    let days = at.timestamp().div_euclid(86_400);
-    match period {
-        CapPeriod::Total => 0,
-        CapPeriod::Daily => days,
-        // 1 January 1970 was a Thursday.
-        CapPeriod::Weekly => (days + 3).div_euclid(7),
-        CapPeriod::Monthly => month_id(at),
-    }
-}
-
 /// Year × 12 + month − 1.
 pub(crate) fn month_id(at: Moment) -> i64 {
-    i64::from(at.year()) * 12 + i64::from(at.month0())
+    CapPeriod::Monthly.window(at)
 }
 
 /// The first days of the UTC day, week and month of a moment.
@@ -44,23 +31,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_begin_at_midnight_on_monday_and_on_the_first() {
+    fn a_week_starts_on_monday_and_a_month_on_the_first() {
         let rows = [
-            ("1970-01-01T00:00:00Z", 0, 0, 1970 * 12),
-            ("1970-01-04T23:59:59Z", 3, 0, 1970 * 12),
-            ("1970-01-05T00:00:00Z", 4, 1, 1970 * 12),
-            ("2026-11-20T12:00:00Z", 20_777, 2968, 2026 * 12 + 10),
-            ("2024-02-29T23:59:59Z", 19_782, 2826, 2024 * 12 + 1),
+            ("2026-11-20T12:00:00Z", "2026-11-16", "2026-11-01"),
+            ("2026-11-16T00:00:00Z", "2026-11-16", "2026-11-01"),
+            ("2026-11-15T23:59:59Z", "2026-11-09", "2026-11-01"),
+            ("2027-01-01T00:00:00Z", "2026-12-28", "2027-01-01"),
         ];
-        for (text, day, week, month) in rows {
-            let at: Moment = text.parse().unwrap();
-            assert_eq!(window_id(CapPeriod::Total, at), 0);
-            assert_eq!(window_id(CapPeriod::Daily, at), day, "{text}");
-            assert_eq!(window_id(CapPeriod::Weekly, at), week, "{text}");
-            assert_eq!(window_id(CapPeriod::Monthly, at), month, "{text}");
+        for (text, week, month) in rows {
+            let starts = Starts::of(text.parse().unwrap());
+            assert_eq!(
+                (starts.week.to_string(), starts.month.to_string()),
+                (week.to_owned(), month.to_owned())
+            );
         }
-        let starts = Starts::of("2026-11-20T12:00:00Z".parse().unwrap());
-        assert_eq!(starts.week.to_string(), "2026-11-16");
-        assert_eq!(starts.month.to_string(), "2026-11-01");
     }
 }

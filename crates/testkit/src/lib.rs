@@ -1,3 +1,4 @@
 //! testkit: stub.
 
+pub mod postgres;
 pub mod redis;

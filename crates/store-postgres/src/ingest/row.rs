@@ -2,13 +2,12 @@
 
 use super::day_of;
 use super::read::Account;
-use billing::GenerationRecord;
 use billing::engine::{ClosedBy, OutboxEntry, Ticket};
 use billing::price::Extras;
+use billing::{GenerationRecord, HoldOwner};
 use chrono::NaiveDate;
 use kernel::ids::{EndpointId, KeyId, MemberId, OrgId, TariffId, WorkspaceId};
 use kernel::{NanoUsd, Usage};
-use serde::Deserialize;
 use uuid::Uuid;
 
 /// What closed a generation. A higher one replaces a lower one: only a settlement is final.
@@ -84,19 +83,6 @@ pub(super) struct Row {
     pub(super) bad_record: bool,
 }
 
-/// Whose call a hold was, as far as its owner text says so: a record's own short names.
-#[derive(Default, Deserialize)]
-struct Owner {
-    #[serde(rename = "w", default)]
-    workspace: Option<WorkspaceId>,
-    #[serde(rename = "k", default)]
-    key: Option<KeyId>,
-    #[serde(rename = "m", default)]
-    member: Option<MemberId>,
-    #[serde(rename = "mo", default)]
-    model: Option<String>,
-}
-
 impl Row {
     pub(super) fn of(entry: &OutboxEntry, account: &Account) -> Self {
         let closing = Closing::of(entry.kind);
@@ -157,18 +143,22 @@ fn readable(entry: &OutboxEntry, account: &Account) -> Option<GenerationRecord> 
 /// What can be said of a call that nobody lived to settle.
 fn minimal(entry: &OutboxEntry, account: &Account) -> GenerationRecord {
     let text = entry.record.split_once(':').map_or("", |(_, owner)| owner);
-    let owner: Owner = serde_json::from_str(text).unwrap_or_default();
+    let owner = HoldOwner::unpack(text).filter(|owner| owner.org.uuid() == account.org);
     let capped = |mark: &str| entry.windows.iter().find_map(|window| window.cap.0.strip_prefix(mark));
-    let key = owner.key.or_else(|| capped("k:").and_then(|id| id.parse().ok()));
-    let member = owner.member.or_else(|| capped("m:").and_then(|id| id.parse().ok()));
+    let key =
+        owner.as_ref().and_then(|owner| owner.key).or_else(|| capped("k:").and_then(|id| id.parse().ok()));
+    let member =
+        owner.as_ref().map(|owner| owner.member).or_else(|| capped("m:").and_then(|id| id.parse().ok()));
     let amount = entry.charge.checked_add(entry.uncollected).unwrap_or(entry.charge);
     GenerationRecord {
         id: entry.key.generation,
         org: OrgId::from_uuid(account.org),
-        workspace: owner.workspace.unwrap_or_else(|| WorkspaceId::from_uuid(account.workspace)),
+        workspace: owner
+            .as_ref()
+            .map_or_else(|| WorkspaceId::from_uuid(account.workspace), |owner| owner.workspace),
         key,
         member: member.unwrap_or_else(|| MemberId::from_uuid(account.owner)),
-        model: owner.model.unwrap_or_else(|| "unknown".to_owned()),
+        model: owner.map_or_else(|| "unknown".to_owned(), |owner| owner.model),
         provider: "unknown".to_owned(),
         endpoint: EndpointId::from_uuid(Uuid::nil()),
         tariff: TariffId::from_uuid(Uuid::nil()),

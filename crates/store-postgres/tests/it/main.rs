@@ -1,0 +1,24 @@
+//! The store on a real PostgreSQL: every port's promises, and the proof of the books against planted faults.
+//!
+//! Each test has a database of its own, copied from one that has the migrations. No fakes of PostgreSQL.
+
+#[cfg(test)]
+mod audit;
+#[cfg(test)]
+mod database;
+#[cfg(test)]
+mod ingest;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod ledger;
+#[cfg(test)]
+mod people;
+#[cfg(test)]
+mod price_list;
+#[cfg(test)]
+mod purchases;
+#[cfg(test)]
+mod reports;
+#[cfg(test)]
+mod world;
