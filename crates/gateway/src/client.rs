@@ -17,7 +17,7 @@ pub enum Message {
     /// The whole answer of a request that did not ask for a stream.
     Whole(Whole),
     /// The stream's first bytes follow; this provider answers.
-    Head { provider: String, simulated: bool },
+    Head(Answerer),
     /// Complete server-sent events.
     Frames(Bytes),
 }
@@ -25,9 +25,18 @@ pub enum Message {
 /// A whole answer.
 #[derive(Debug)]
 pub struct Whole {
+    pub answerer: Answerer,
+    pub body: Bytes,
+}
+
+/// Who answers, for the headers.
+#[derive(Debug, Clone)]
+pub struct Answerer {
+    /// The provider's display name.
     pub provider: String,
     pub simulated: bool,
-    pub body: Bytes,
+    /// Request fields that this provider does not get to see.
+    pub ignored: Vec<String>,
 }
 
 /// The session's side.

@@ -145,6 +145,7 @@ impl Pipeline {
         let mut last = None;
         for funded in &admitted.plan {
             let started = self.clock.monotonic();
+            self.switchboard.begin(&funded.candidate, self.clock.now());
             let prepared = self.caller.prepare(funded, keys);
             let failed = match prepared {
                 Err(failed) => failed,
@@ -178,13 +179,13 @@ impl Pipeline {
     ) -> Result<Ending, Failed> {
         let started = self.clock.monotonic();
         let streamed = journey.head.stream();
-        let answer = self.caller.open(attempt, journey.head, streamed).await?;
-        let status = answer.status;
+        let opened = self.caller.open(attempt, journey.head, streamed).await?;
+        let status = opened.answer.status;
         let context = self.context(journey, attempt);
         let tail = Tail { pipeline: self, admitted, attempt, started, status };
         if streamed {
             let relay = Relay::new(attempt.dialect, context);
-            let mut stream = Stream::begin(answer, relay, attempt, sink, self.clock.as_ref()).await?;
+            let mut stream = Stream::begin(opened, relay, attempt, sink, self.clock.as_ref()).await?;
             stream.carry(attempt, sink, self.clock.as_ref(), &tail.heartbeat(journey)).await;
             let context = stream.relay().context().clone();
             let progress = std::mem::take(&mut stream.progress);
@@ -192,11 +193,18 @@ impl Pipeline {
             drop(stream);
             return Ok(tail.close_stream(journey, progress, &context, sink).await);
         }
-        let body = answer.whole().await.map_err(|cause| attempt.failed(cause))?;
+        let body = opened.answer.whole().await.map_err(|cause| attempt.failed(cause))?;
         let reply = attempt.dialect.parse_response(&body);
         let reply = reply.map_err(|error| attempt.failed(crate::upstream::CallFailure::Wire(error)))?;
         let progress = Progress::of_reply(&reply, self.clock.monotonic());
-        Ok(tail.close_whole(journey, Finished { reply: &reply, progress }, &context, sink).await)
+        Ok(tail
+            .close_whole(
+                journey,
+                Finished { reply: &reply, progress, ignored: opened.ignored },
+                &context,
+                sink,
+            )
+            .await)
     }
 
     fn context(&self, journey: &Journey<'_>, attempt: &Attempt<'_>) -> FaceContext {
@@ -222,9 +230,8 @@ fn after_own_key(refusal: Refusal, failed: Option<&Failed>) -> Refusal {
 }
 
 /// What the client of a whole answer gets.
-pub(crate) fn whole(attempt: &Attempt<'_>, body: Vec<u8>) -> Message {
-    let provider = attempt.funded.candidate.provider.name.clone();
-    Message::Whole(Whole { provider, simulated: attempt.access.simulated, body: body.into() })
+pub(crate) fn whole(attempt: &Attempt<'_>, ignored: &[String], body: Vec<u8>) -> Message {
+    Message::Whole(Whole { answerer: attempt.answerer(ignored.to_vec()), body: body.into() })
 }
 
 /// The keys of a plan without own keys.

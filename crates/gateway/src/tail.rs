@@ -9,6 +9,7 @@ use crate::outcome::{Answered, Ending};
 use crate::pipeline::{Journey, Pipeline, whole};
 use crate::stage::admit::Admitted;
 use crate::stage::call::{Attempt, attempt_record, millis};
+use crate::stage::route::Measured;
 use crate::stage::settle::{self, Bill, BillRules, Closed, is_final};
 use crate::stage::stream::{Heartbeat, Progress, last_frames};
 use crate::usage::Cost;
@@ -34,6 +35,8 @@ pub(crate) struct Tail<'a> {
 pub(crate) struct Finished<'a> {
     pub(crate) reply: &'a Reply,
     pub(crate) progress: Progress,
+    /// Request fields that the provider did not get to see.
+    pub(crate) ignored: Vec<String>,
 }
 
 impl Progress {
@@ -155,7 +158,7 @@ impl Tail<'_> {
         context: &FaceContext,
         sink: &Sink,
     ) -> Ending {
-        let Finished { reply, progress } = finished;
+        let Finished { reply, progress, ignored } = finished;
         let metering = metering(journey, &progress);
         let bill = Bill::of(&metering, &self.rules(journey.extras()));
         let record = self.record(journey, &progress, &metering, &bill);
@@ -168,7 +171,7 @@ impl Tail<'_> {
                 own_key: record.provider_key.is_some(),
                 provisional,
             };
-            whole(self.attempt, face::render_reply(reply, context, Some(&cost.json())))
+            whole(self.attempt, &ignored, face::render_reply(reply, context, Some(&cost.json())))
         };
         let charge = self.settle_and_tell(&bill, &record, told, sink).await;
         self.ending(journey, &progress, &usage, charge)
@@ -183,9 +186,8 @@ impl Tail<'_> {
         message: impl Fn(NanoUsd, bool) -> Message,
         sink: &Sink,
     ) -> Option<NanoUsd> {
-        let credits = &self.pipeline.cashier.credits;
         let grant = &self.admitted.grant;
-        let settling = settle::settle(credits, grant, bill, record);
+        let settling = settle::settle(&self.pipeline.cashier, grant, bill, record);
         if is_final(bill, grant, self.admitted.funding) {
             let telling = sink.send(message(bill.amount, false));
             let (closed, _here) = tokio::join!(biased; settling, telling);
@@ -272,10 +274,13 @@ impl Tail<'_> {
         charge: Option<NanoUsd>,
     ) -> Ending {
         let candidate = &self.attempt.funded.candidate;
-        if !progress.failed() {
-            self.pipeline.switchboard.note_success(candidate, self.pipeline.clock.now());
-        }
         let arrived = journey.received.arrived;
+        let first = progress.first_output.map(|at| at.saturating_sub(self.started));
+        if !progress.failed() {
+            let took = self.pipeline.clock.monotonic().saturating_sub(self.started);
+            let measured = Measured { first_output: first, took, completion_tokens: usage.completion };
+            self.pipeline.switchboard.note_success(candidate, &measured, self.pipeline.clock.now());
+        }
         Ending::Answered(Box::new(Answered {
             model: candidate.endpoint.model.clone(),
             provider: candidate.provider.slug.clone(),

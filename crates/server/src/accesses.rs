@@ -58,3 +58,19 @@ impl Accesses for ConfiguredAccesses {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_provider_of_the_built_in_price_list_has_a_dialect_and_readable_quirks() {
+        let content = catalog::seed::draft().unwrap();
+        assert!(content.providers.len() >= 40);
+        for provider in &content.providers {
+            assert!(dialects::registry::find(&provider.dialect).is_some(), "{}", provider.slug);
+            if !provider.quirks.is_null() {
+                let quirks: Result<dialects::Quirks, _> = serde_json::from_value(provider.quirks.clone());
+                assert!(quirks.is_ok(), "{}: {quirks:?}", provider.slug);
+            }
+        }
+    }
+}

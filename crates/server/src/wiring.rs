@@ -162,6 +162,7 @@ impl House {
                 byok: self.byok_fee,
                 hold_lifetime: self.config.hold_lifetime,
                 site_url: self.config.site_url.clone(),
+                tasks: self.tasks.clone(),
             },
             caller: Caller { upstream, accesses: self.accesses.clone(), clock: Arc::clone(&self.clock) },
             metrics: Arc::clone(&self.metrics),

@@ -1,5 +1,6 @@
 //! The one way out for refusals, and the headers that every inference answer carries.
 
+use crate::client::Answerer;
 use crate::refusal::{Kind, Refusal};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, HttpResponseBuilder};
@@ -20,10 +21,13 @@ pub fn refusal(refusal: &Refusal) -> HttpResponse {
     response.json(json!({ "error": refusal.error_object() }))
 }
 
-/// Sets the headers that tell who answered.
-pub fn provider_headers(response: &mut HttpResponseBuilder, provider: &str, simulated: bool) {
-    response.insert_header(("x-provider-name", provider));
-    if simulated {
+/// Sets the headers that tell who answered, and which parameters it did not get to see.
+pub fn answerer_headers(response: &mut HttpResponseBuilder, answerer: &Answerer) {
+    response.insert_header(("x-provider-name", answerer.provider.as_str()));
+    if answerer.simulated {
         response.insert_header(("x-farebox-simulated", "true"));
+    }
+    if !answerer.ignored.is_empty() {
+        response.insert_header(("x-farebox-ignored-parameters", answerer.ignored.join(", ")));
     }
 }

@@ -136,12 +136,12 @@ async fn relay(mut inbox: mpsc::Receiver<Message>, generation: GenerationId) -> 
             Some(Message::Refused(refusal)) => return answer::refusal(&refusal),
             Some(Message::Whole(whole)) => {
                 let mut response = HttpResponse::Ok();
-                answer::provider_headers(&mut response, &whole.provider, whole.simulated);
+                answer::answerer_headers(&mut response, &whole.answerer);
                 return response.content_type("application/json").body(whole.body);
             }
-            Some(Message::Head { provider, simulated }) => {
+            Some(Message::Head(answerer)) => {
                 let mut response = stream_head();
-                answer::provider_headers(&mut response, &provider, simulated);
+                answer::answerer_headers(&mut response, &answerer);
                 return response.streaming(frames(inbox, generation));
             }
             // An answer cannot begin without a head; a session that is gone has nothing to say.
@@ -179,7 +179,7 @@ fn frames(
                 Ok(Some(Message::Refused(refusal))) => {
                     return Some((Ok(refused_late(&refusal, generation)), inbox));
                 }
-                Ok(Some(Message::Head { .. } | Message::Underway | Message::Whole(_))) => {}
+                Ok(Some(Message::Head(_) | Message::Underway | Message::Whole(_))) => {}
             }
         }
     })

@@ -3,6 +3,7 @@
 
 use crate::refusal::{Kind, Refusal, seconds_until};
 use crate::stage::authenticate::Caller;
+use crate::tasks::Tasks;
 use billing::engine::{CapPeriod, Funding, Grant, Reserve, Reserved};
 use billing::fees::ByokFee;
 use billing::price::{Bound, Extras, affordable_completion, ceiling};
@@ -53,6 +54,8 @@ pub struct Cashier {
     pub hold_lifetime: Duration,
     /// The site, for "add credits at …".
     pub site_url: String,
+    /// Where settlements that the engine did not confirm are repeated.
+    pub tasks: Tasks,
 }
 
 /// What is to be admitted.

@@ -1,6 +1,7 @@
 //! Attempts: the plan's candidates are called in order until one answers. Never again after the first byte
 //! went to the client; never beyond the plan.
 
+use crate::client::Answerer;
 use crate::refusal::{Kind, Refusal};
 use crate::stage::admit::Funded;
 use crate::upstream::{Access, Answer, CallFailure, Upstream};
@@ -44,6 +45,13 @@ pub struct Failed {
     pub provider: String,
     /// The fault lies in the request as this dialect must say it, not in the provider.
     pub ours: bool,
+}
+
+/// An answer's head, and which request fields the provider did not get to see.
+#[derive(Debug)]
+pub struct Opened {
+    pub answer: Answer,
+    pub ignored: Vec<String>,
 }
 
 /// Who calls.
@@ -98,7 +106,8 @@ impl Caller {
         let wire = attempt.dialect.render_request(head, &target);
         let wire = wire.map_err(|error| attempt.failed(CallFailure::Wire(error)))?;
         let sent = self.upstream.send(&attempt.access, attempt.dialect, &wire).await;
-        sent.map_err(|failure| attempt.failed(failure))
+        let answer = sent.map_err(|failure| attempt.failed(failure))?;
+        Ok(Opened { answer, ignored: wire.warnings })
     }
 }
 
@@ -114,6 +123,13 @@ fn quirks_of(provider: &Provider) -> Quirks {
 }
 
 impl Attempt<'_> {
+    /// Who answers, for the client's headers.
+    #[must_use]
+    pub fn answerer(&self, ignored: Vec<String>) -> Answerer {
+        let provider = self.funded.candidate.provider.name.clone();
+        Answerer { provider, simulated: self.access.simulated, ignored }
+    }
+
     /// Classifies what went wrong.
     #[must_use]
     pub fn failed(&self, cause: CallFailure) -> Failed {

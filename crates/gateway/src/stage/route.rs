@@ -7,7 +7,7 @@ use crate::prompt;
 use crate::refusal::{Kind, Refusal};
 use crate::stage::admit::Needs;
 use crate::stage::authenticate::Caller;
-use crate::stage::call::{Accesses, Failed, OpenKeys};
+use crate::stage::call::{Accesses, Failed, OpenKeys, millis};
 use accounts::ports::{ProviderKey, ProviderKeys};
 use accounts::seal::Sealer;
 use catalog::snapshot::Listing;
@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use routing::{Ask, Candidate, HealthBoard, OwnKey, Plan, Preferences, Verdict, World};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Names the purpose under which provider keys are sealed.
 pub const PROVIDER_KEY_PURPOSE: &str = "provider_key";
@@ -44,6 +45,22 @@ pub struct Wish {
     /// Slugs in order of preference.
     models: Vec<String>,
     preferences: Preferences,
+}
+
+/// How fast an answer was.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured {
+    /// From asking to the first output.
+    pub first_output: Option<Duration>,
+    pub took: Duration,
+    pub completion_tokens: u64,
+}
+
+impl Measured {
+    fn tokens_per_second(&self) -> Option<u32> {
+        let millis = u64::try_from(self.took.as_millis()).ok().filter(|millis| *millis > 0)?;
+        u32::try_from(self.completion_tokens.saturating_mul(1000) / millis).ok().filter(|rate| *rate > 0)
+    }
 }
 
 /// The plan with what calling it needs.
@@ -179,8 +196,17 @@ impl Switchboard {
         self.health.lock().note(candidate.endpoint.id, verdict, now);
     }
 
-    pub fn note_success(&self, candidate: &Candidate, now: Moment) {
-        self.health.lock().note(candidate.endpoint.id, Verdict::Answered, now);
+    /// An attempt begins: a resting endpoint is probed by one request at a time.
+    pub fn begin(&self, candidate: &Candidate, now: Moment) {
+        self.health.lock().begin(candidate.endpoint.id, now);
+    }
+
+    /// Tells the health board of a good answer and how fast it was.
+    pub fn note_success(&self, candidate: &Candidate, measured: &Measured, now: Moment) {
+        let mut board = self.health.lock();
+        board.note(candidate.endpoint.id, Verdict::Answered, now);
+        let latency = measured.first_output.unwrap_or(measured.took);
+        board.measure(candidate.endpoint.id, millis(latency), measured.tokens_per_second());
     }
 }
 

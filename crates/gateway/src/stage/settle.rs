@@ -2,6 +2,7 @@
 //! `billing`; nothing here is skipped when the client has left.
 
 use crate::refusal::Refusal;
+use crate::stage::admit::Cashier;
 use billing::engine::{Funding, Grant, Settled, Settlement};
 use billing::fees::ByokFee;
 use billing::price::{Extras, Priced, price};
@@ -113,7 +114,7 @@ pub enum Closed {
 }
 
 /// Closes the hold. An unreachable engine is asked again in the background, by the same key.
-pub async fn settle(credits: &Credits, grant: &Grant, bill: &Bill, record: &GenerationRecord) -> Closed {
+pub async fn settle(cashier: &Cashier, grant: &Grant, bill: &Bill, record: &GenerationRecord) -> Closed {
     let packed = match serde_json::to_string(record) {
         Ok(packed) => packed,
         Err(error) => {
@@ -121,11 +122,11 @@ pub async fn settle(credits: &Credits, grant: &Grant, bill: &Bill, record: &Gene
             String::new()
         }
     };
-    match attempt(credits, grant, bill, &packed).await {
+    match attempt(&cashier.credits, grant, bill, &packed).await {
         Ok(charge) => Closed::Charged(charge),
         Err(error) => {
             let _logged = Refusal::from_store(&error);
-            retry_until_settled(credits.clone(), grant.clone(), *bill, packed);
+            retry_until_settled(cashier, grant.clone(), *bill, packed);
             Closed::Unknown
         }
     }
@@ -159,12 +160,13 @@ pub async fn release(credits: &Credits, grant: &Grant) {
     }
 }
 
-/// Repeats a settlement until the engine has it. Only this runs outside the session that it belongs to.
-fn retry_until_settled(credits: Credits, grant: Grant, bill: Bill, packed: String) {
+/// Repeats a settlement until the engine has it. It is a session of its own, so shutdown waits for it.
+fn retry_until_settled(cashier: &Cashier, grant: Grant, bill: Bill, packed: String) {
     const PAUSE: Duration = Duration::from_millis(500);
-    // Tokens of an hour: after that the sweeper and its tombstone have decided.
+    // An hour: after that the sweeper and its tombstone have decided.
     const TRIES: u32 = 7200;
-    let _detached = actix_web::rt::spawn(async move {
+    let credits = cashier.credits.clone();
+    cashier.tasks.spawn_session(async move {
         for _ in 0..TRIES {
             tokio::time::sleep(PAUSE).await;
             if attempt(&credits, &grant, &bill, &packed).await.is_ok() {

@@ -3,7 +3,7 @@
 
 use crate::client::{Message, Sink};
 use crate::face::{Passed, Relay};
-use crate::stage::call::{Attempt, Failed};
+use crate::stage::call::{Attempt, Failed, Opened};
 use crate::upstream::{Answer, CallFailure};
 use bytes::{Bytes, BytesMut};
 use dialects::{FinishReason, UpstreamFailure, WireError};
@@ -63,6 +63,8 @@ impl Progress {
 /// A stream with its first output in hand.
 pub struct Stream {
     answer: Answer,
+    /// Request fields that the provider does not get to see.
+    ignored: Vec<String>,
     relay: Relay,
     pub progress: Progress,
     first: Bytes,
@@ -86,13 +88,14 @@ impl Stream {
     /// Reads until there is something to show. Until then another provider may be tried; a client that leaves
     /// meanwhile ends the reading where the provider stops billing.
     pub async fn begin(
-        answer: Answer,
+        opened: Opened,
         relay: Relay,
         attempt: &Attempt<'_>,
         sink: &Sink,
         clock: &dyn Clock,
     ) -> Result<Self, Failed> {
-        let mut stream = Self { answer, relay, progress: Progress::default(), first: Bytes::new() };
+        let Opened { answer, ignored } = opened;
+        let mut stream = Self { answer, ignored, relay, progress: Progress::default(), first: Bytes::new() };
         let drains = attempt.funded.candidate.provider.bills_after_cancel;
         loop {
             let read = if drains {
@@ -141,7 +144,7 @@ impl Stream {
         heartbeat: &dyn Heartbeat,
     ) {
         let provider = &attempt.funded.candidate.provider;
-        let head = Message::Head { provider: provider.name.clone(), simulated: attempt.access.simulated };
+        let head = Message::Head(attempt.answerer(std::mem::take(&mut self.ignored)));
         let first = std::mem::take(&mut self.first);
         let mut here = !self.progress.cancelled && sink.send(head).await;
         here = here && (first.is_empty() || sink.send(Message::Frames(first)).await);

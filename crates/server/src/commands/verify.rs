@@ -4,6 +4,7 @@ use crate::commands::say;
 use crate::jobs::epochs;
 use crate::wiring::House;
 use billing::engine::{EngineAudit as _, Outbox as _, SHARDS};
+use billing::ledger::Ledger as _;
 use billing::verify::{Comparison, EngineRule, Finding, LedgerAudit as _, compare};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -74,8 +75,14 @@ async fn against_engine(house: &House) -> anyhow::Result<Vec<Finding>> {
 type Looked = (u64, Vec<(EngineRule, String)>, u64);
 
 async fn look_at(house: &House, shard: u8) -> anyhow::Result<Looked> {
-    let engine: HashMap<_, _> =
-        house.engine.accounts(shard).await?.into_iter().map(|account| (account.account, account)).collect();
+    // What a shard still has of an earlier epoch is not its word any more: it is loaded again on first use.
+    let epoch = house.store.epochs().await?.into_iter().find(|(of, _)| *of == shard).map(|(_, epoch)| epoch);
+    let accounts = house.engine.accounts(shard).await?;
+    let engine: HashMap<_, _> = accounts
+        .into_iter()
+        .filter(|account| Some(account.epoch) == epoch)
+        .map(|account| (account.account, account))
+        .collect();
     if engine.is_empty() {
         return Ok((0, Vec::new(), 0));
     }

@@ -3,9 +3,9 @@
 
 use crate::jobs::ingest::Ingest;
 use crate::wiring::House;
-use billing::engine::{EngineUpkeep as _, SHARDS};
+use billing::engine::{EngineAudit as _, EngineUpkeep as _, SHARDS};
 use billing::ledger::Ledger as _;
-use kernel::StoreError;
+use kernel::{AccountRef, NanoUsd, StoreError};
 use std::time::Duration;
 
 /// How often a process looks again while another one opens the epochs.
@@ -62,7 +62,21 @@ async fn reopen(house: &House, writer: &Ingest) -> Result<(), StoreError> {
     for (shard, epoch) in next {
         house.engine.open_epoch(shard, epoch).await?;
     }
-    refresh(house).await
+    refresh(house).await?;
+    load_holders(house).await
+}
+
+/// Loads the accounts that still have holds, so that the sweeper can close those whose gateway died.
+async fn load_holders(house: &House) -> Result<(), StoreError> {
+    let credits = house.credits(&house.engine);
+    for shard in 0..SHARDS {
+        for holder in
+            house.engine.accounts(shard).await?.iter().filter(|account| account.held > NanoUsd::ZERO)
+        {
+            credits.balance(AccountRef { account: holder.account, shard }).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Learns the epochs that PostgreSQL has.
