@@ -3,14 +3,16 @@
 
 use crate::http::answer;
 use crate::refusal::Refusal;
+use crate::stage::admit::window_end;
 use crate::stage::authenticate::{Caller, Doorkeeper};
 use crate::stage::read::credential;
+use accounts::api_key::LimitReset;
 use accounts::ports::Keys;
 use accounts::{KeyKind, KeyRecord};
 use actix_web::{HttpRequest, HttpResponse, web};
-use billing::CapId;
-use billing::Credits;
-use kernel::{Clock, NanoUsd};
+use billing::engine::CapPeriod;
+use billing::{CapId, Credits};
+use kernel::{Clock, Moment, NanoUsd};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -79,6 +81,7 @@ async fn key_body(request: &HttpRequest, door: &AccountDoor) -> Result<Value, Re
     let usage =
         found.map_err(|error| Refusal::from_store(&error))?.ok_or_else(|| Refusal::not_found("The key"))?;
     let remaining = remaining(door, &caller, &record).await?;
+    let budget = budget(&record, remaining, door.clock.now());
     Ok(json!({ "data": {
         "label": record.label,
         "name": record.name,
@@ -102,7 +105,34 @@ async fn key_body(request: &HttpRequest, door: &AccountDoor) -> Result<Value, Re
         "organization_id": record.org,
         "workspace_id": record.workspace,
         "expires_at": record.expires_at.map(|at| at.to_rfc3339()),
+        "budgets": budget.iter().collect::<Vec<_>>(),
+        "effective_budget": budget,
+        // No free models are for sale, and no region is set apart.
+        "free_model_daily_requests": { "limit": 0, "remaining": 0, "used": 0 },
+        "allowed_data_regions": ["global"],
     }}))
+}
+
+/// The key's own limit as a layer of budgets. What holds set aside counts as spent.
+fn budget(record: &KeyRecord, remaining: Option<NanoUsd>, now: Moment) -> Option<Value> {
+    let (limit, remaining) = (record.limit?, remaining?);
+    let period = match record.limit_reset {
+        LimitReset::None => CapPeriod::Total,
+        LimitReset::Daily => CapPeriod::Daily,
+        LimitReset::Weekly => CapPeriod::Weekly,
+        LimitReset::Monthly => CapPeriod::Monthly,
+    };
+    Some(json!({
+        "scope": "key_limit",
+        "budget_id": null,
+        "guardrail_id": null,
+        "include_byok": record.include_byok_in_limit,
+        "limit_usd": limit.json(),
+        "spend_usd": limit.checked_sub(remaining).ok()?.json(),
+        "remaining_usd": remaining.json(),
+        "reset_interval": record.limit_reset.as_str(),
+        "resets_at": window_end(period, now).map(|at| at.to_rfc3339()),
+    }))
 }
 
 /// What is left of the key's limit now, holds taken off.

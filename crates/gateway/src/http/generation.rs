@@ -117,7 +117,8 @@ pub fn generation_json(generation: &Generation) -> Value {
         "external_user": record.end_user,
         "session_id": record.session,
         "http_referer": record.app_referer,
-        "origin": record.app_title,
+        "origin": record.app_referer.as_deref().unwrap_or(""),
+        "data_region": "global",
         "provider_responses": attempts,
         "farebox": {
             "price_version": record.tariff_version,
@@ -131,6 +132,20 @@ pub fn generation_json(generation: &Generation) -> Value {
             "paid_by": if own_key { "own_key" } else { "credits" },
             "error": record.error,
             "simulated": record.simulated,
+            "app_title": record.app_title,
         },
+        // Clients expect these; nothing of the kind is recorded.
+        "app_id": null,
+        "native_tokens_completion_images": null,
+        "num_fetches": null,
+        "num_input_audio_prompt": null,
+        "num_media_completion": null,
+        "num_search_results": null,
+        "preset_id": null,
+        "request_id": record.id,
+        "router": null,
+        "service_tier": null,
+        "user_agent": null,
+        "web_search_engine": null,
     })
 }

@@ -257,6 +257,7 @@ fn key_json(usage: &KeyUsage) -> Value {
         "last_used_at": usage.last_used_at.map(|at| at.to_rfc3339()),
         "expires_at": key.expires_at.map(|at| at.to_rfc3339()),
         "creator_user_id": key.creator,
+        "external_user": null,
         "workspace_id": key.workspace,
     })
 }

@@ -91,7 +91,7 @@ impl Caller {
         attempt: &Attempt<'_>,
         head: &RequestHead<'_>,
         stream: bool,
-    ) -> Result<Answer, Failed> {
+    ) -> Result<Opened, Failed> {
         let candidate = &attempt.funded.candidate;
         let quirks = quirks_of(&candidate.provider);
         let given = head.max_tokens();
