@@ -3,13 +3,7 @@
 //! in and sets the colors. Nothing is stored; nothing here is part of the product.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "sample data, not the product")]
 #![expect(clippy::as_conversions, reason = "sample data, not the product")]
-#![expect(
-    clippy::print_stdout,
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    reason = "shares the tests' fakes"
-)]
+#![expect(clippy::print_stdout, dead_code, unused_imports, reason = "shares the tests' fakes")]
 
 #[path = "../tests/it/fakes.rs"]
 mod fakes;

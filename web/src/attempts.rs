@@ -42,7 +42,7 @@ impl Attempts {
         let counts = self.counts.lock();
         limits(address, email).into_iter().find_map(|(key, limit)| {
             let count = counts.get(&key)?;
-            let left = (count.since + WINDOW).checked_sub(now)?;
+            let left = (count.since + WINDOW).checked_sub(now).filter(|left| !left.is_zero())?;
             (count.failures >= limit).then_some(left.as_secs().max(1))
         })
     }

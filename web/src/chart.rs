@@ -101,11 +101,11 @@ fn scale(value: u64, top: u64) -> u64 {
     HEIGHT - BOTTOM - u64::try_from(up.min(plot)).unwrap_or_default()
 }
 
-/// The next of 1, 2, 4, 5, 10 times a power of ten that is not below `value`.
+/// The next of 1, 2, 3, 4, 5, 6, 8, 10 times a power of ten that is not below `value`.
 fn nice(value: u64) -> u64 {
     let mut power = 1_u64;
     loop {
-        for step in [1, 2, 4, 5] {
+        for step in [1, 2, 3, 4, 5, 6, 8] {
             let candidate = power.saturating_mul(step);
             if candidate >= value.max(2) || candidate == u64::MAX {
                 return candidate;
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn the_axis_ends_at_a_round_number() {
         for (value, expected) in
-            [(0, 2), (2, 2), (3, 4), (41, 50), (99, 100), (101, 200), (u64::MAX, u64::MAX)]
+            [(0, 2), (2, 2), (3, 3), (41, 50), (99, 100), (101, 200), (505, 600), (u64::MAX, u64::MAX)]
         {
             assert_eq!(nice(value), expected, "{value}");
         }

@@ -9,7 +9,7 @@ mod sign;
 use crate::assets;
 use crate::attempts::Attempts;
 use crate::frame::see_other;
-use crate::pages::theme;
+use crate::pages::{read, theme};
 use crate::passwords::Passwords;
 use crate::shield::shield;
 use crate::site::Site;
@@ -17,7 +17,7 @@ use crate::trouble::{Answer, Trouble};
 use crate::visit::Visit;
 use accounts::ports::StaffDesk;
 use actix_web::middleware::{Compress, from_fn};
-use actix_web::web::{self, Data, ServiceConfig, get, post};
+use actix_web::web::{self, Data, ServiceConfig, post};
 use catalog::Catalog;
 use catalog::ports::CatalogDesk;
 use kernel::{Clock, Entropy};
@@ -58,21 +58,23 @@ pub fn configure_staff(config: &mut ServiceConfig, deps: StaffDeps) {
 
 fn routes(config: &mut ServiceConfig) {
     config
-        .route("/", get().to(start))
-        .route("/sign-in", get().to(sign::form))
+        .route("/", read().to(start))
+        .route("/sign-in", read().to(sign::form))
         .route("/sign-in", post().to(sign::sign_in))
         .route("/sign-out", post().to(sign::sign_out))
         .route("/theme", post().to(theme::set))
-        .route("/drafts", get().to(drafts::list))
+        .route("/drafts", read().to(drafts::list))
         .route("/drafts", post().to(drafts::create))
-        .route("/drafts/new", get().to(drafts::new_form))
-        .route("/drafts/{id}", get().to(draft::show))
+        .route("/drafts/new", read().to(drafts::new_form))
+        .route("/drafts/{id}", read().to(draft::show))
         .route("/drafts/{id}/publish", post().to(draft::publish))
         .route("/drafts/{id}/discard", post().to(draft::discard))
-        .route("/prices", get().to(prices::list))
-        .route("/prices/{endpoint}", get().to(prices::history))
+        .route("/prices", read().to(prices::list))
+        .route("/prices/{endpoint}", read().to(prices::history))
         .service(
-            web::scope("/assets").wrap(Compress::default()).route("/{stamp}/{name}", get().to(assets::serve)),
+            web::scope("/assets")
+                .wrap(Compress::default())
+                .route("/{stamp}/{name}", read().to(assets::serve)),
         );
 }
 

@@ -41,6 +41,12 @@ pub fn per_million(price: PicoUsd) -> String {
     dollars(&price.per_million(), 2)
 }
 
+/// Decimal text of dollars, as the catalog's comparison gives it: `2.7` is `$2.70`.
+#[must_use]
+pub fn decimal(text: &str) -> String {
+    dollars(text, 2)
+}
+
 /// A price per single unit (image, request), at least two decimals: `$0.0025`.
 #[must_use]
 pub fn per_unit(price: PicoUsd) -> String {
@@ -163,7 +169,10 @@ fn rounded(amount: NanoUsd, places: u32) -> String {
     let magnitude = amount.get().unsigned_abs();
     let steps = (magnitude + step.unsigned_abs() / 2) / step.unsigned_abs();
     let width = usize::try_from(places).unwrap_or_default();
-    if steps == 0 && magnitude > 0 {
+    if magnitude == 0 {
+        return "$0.00".to_owned();
+    }
+    if steps == 0 {
         return format!("<$0.{:0>width$}", 1);
     }
     let sign = if amount.is_negative() { "-" } else { "" };
@@ -197,7 +206,7 @@ mod tests {
     fn amounts_read_as_dollars_at_the_precision_of_their_place() {
         // nano, exact, cents, fine, spend
         let rows = [
-            (0, "$0.00", "$0.00", "$0.000000", "$0.0000"),
+            (0, "$0.00", "$0.00", "$0.00", "$0.00"),
             (10_000_000_000, "$10.00", "$10.00", "$10.000000", "$10.0000"),
             (9_987_654_321, "$9.987654321", "$9.98", "$9.987654", "$9.9877"),
             (1, "$0.000000001", "$0.00", "<$0.000001", "<$0.0001"),
@@ -223,6 +232,7 @@ mod tests {
         for (pico, text) in rows {
             assert_eq!(per_million(PicoUsd::new(pico)), text);
         }
+        assert_eq!(decimal("2.7"), "$2.70");
         assert_eq!(per_unit(PicoUsd::new(2_500_000_000)), "$0.0025");
         assert_eq!(per_mille(55), "5.5%");
         assert_eq!(per_mille(60), "6%");

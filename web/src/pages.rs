@@ -28,8 +28,10 @@ use accounts::Pepper;
 use accounts::ports::{Keys, People, ProviderKeys};
 use accounts::seal::Sealer;
 use accounts::token::TokenSigner;
+use actix_web::Route;
+use actix_web::guard;
 use actix_web::middleware::{Compress, from_fn};
-use actix_web::web::{self, Data, ServiceConfig, get, post};
+use actix_web::web::{self, Data, ServiceConfig, post};
 use billing::Credits;
 use billing::fees::{ByokFee, PurchaseFee};
 use billing::ledger::PurchaseLedger;
@@ -89,55 +91,62 @@ pub fn configure_public(config: &mut ServiceConfig, deps: PublicDeps) {
         .configure(shop_front)
         .configure(account)
         .configure(money);
-    let scope = if development { scope.route("/style", get().to(style::show)) } else { scope };
+    let scope = if development { scope.route("/style", read().to(style::show)) } else { scope };
     config.service(scope.default_service(web::to(nowhere)).wrap(from_fn(shield)));
 }
 
 fn shop_front(config: &mut ServiceConfig) {
     config
-        .route("/", get().to(home::show))
-        .route("/models", get().to(models::list))
-        .route("/models/{author}/{slug:.+}", get().to(model::show))
-        .route("/providers", get().to(providers::list))
-        .route("/pricing", get().to(pricing::show))
+        .route("/", read().to(home::show))
+        .route("/models", read().to(models::list))
+        .route("/models/{author}/{slug:.+}", read().to(model::show))
+        .route("/providers", read().to(providers::list))
+        .route("/pricing", read().to(pricing::show))
         .route("/theme", post().to(theme::set))
         .service(
-            web::scope("/assets").wrap(Compress::default()).route("/{stamp}/{name}", get().to(assets::serve)),
+            web::scope("/assets")
+                .wrap(Compress::default())
+                .route("/{stamp}/{name}", read().to(assets::serve)),
         );
 }
 
 fn account(config: &mut ServiceConfig) {
     config
-        .route("/sign-up", get().to(sign::sign_up_form))
+        .route("/sign-up", read().to(sign::sign_up_form))
         .route("/sign-up", post().to(sign::sign_up))
-        .route("/sign-in", get().to(sign::sign_in_form))
+        .route("/sign-in", read().to(sign::sign_in_form))
         .route("/sign-in", post().to(sign::sign_in))
         .route("/sign-out", post().to(sign::sign_out))
-        .route("/dashboard", get().to(dashboard::show))
+        .route("/dashboard", read().to(dashboard::show))
         .route("/account/token", post().to(token::issue))
-        .route("/keys", get().to(keys::list))
+        .route("/keys", read().to(keys::list))
         .route("/keys", post().to(keys::create))
-        .route("/keys/new", get().to(keys::new_form))
+        .route("/keys/new", read().to(keys::new_form))
         .route("/keys/{hash}/disable", post().to(keys::disable))
         .route("/keys/{hash}/enable", post().to(keys::enable))
-        .route("/keys/{hash}/delete", get().to(keys::delete_form))
+        .route("/keys/{hash}/delete", read().to(keys::delete_form))
         .route("/keys/{hash}/delete", post().to(keys::delete))
-        .route("/provider-keys", get().to(provider_keys::list))
+        .route("/provider-keys", read().to(provider_keys::list))
         .route("/provider-keys", post().to(provider_keys::create))
-        .route("/provider-keys/{id}/delete", get().to(provider_keys::delete_form))
+        .route("/provider-keys/{id}/delete", read().to(provider_keys::delete_form))
         .route("/provider-keys/{id}/delete", post().to(provider_keys::delete));
 }
 
 fn money(config: &mut ServiceConfig) {
     config
-        .route("/credits", get().to(credits::show))
-        .route("/credits/confirm", get().to(credits::confirm))
+        .route("/credits", read().to(credits::show))
+        .route("/credits/confirm", read().to(credits::confirm))
         .route("/credits/purchases", post().to(purchases::begin))
-        .route("/credits/purchases/{id}", get().to(purchases::show))
-        .route("/credits/purchases/{id}/status", get().to(purchases::status))
-        .route("/usage", get().to(usage::show))
-        .route("/logs", get().to(logs::list))
-        .route("/logs/{id}", get().to(logs::show));
+        .route("/credits/purchases/{id}", read().to(purchases::show))
+        .route("/credits/purchases/{id}/status", read().to(purchases::status))
+        .route("/usage", read().to(usage::show))
+        .route("/logs", read().to(logs::list))
+        .route("/logs/{id}", read().to(logs::show));
+}
+
+/// GET, and HEAD for those who only ask whether a page is there.
+pub(crate) fn read() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 /// Every other path: the page that says so, with the visitor's own header.

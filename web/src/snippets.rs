@@ -8,12 +8,17 @@ pub(crate) struct Snippets {
 }
 
 impl Snippets {
-    /// `key` is a real key on the one page that shows it, else a placeholder.
-    pub(crate) fn new(api_base: &str, key: &str, model: &str) -> Self {
+    /// With a real key on the one page that shows it; elsewhere the code reads it from the environment.
+    pub(crate) fn new(api_base: &str, key: Option<&str>, model: &str) -> Self {
+        let in_shell = key.unwrap_or("$FAREBOX_API_KEY");
+        let quoted = key.map(|key| format!("\"{key}\""));
+        let in_python = quoted.clone().unwrap_or_else(|| "os.environ[\"FAREBOX_API_KEY\"]".to_owned());
+        let in_node = quoted.unwrap_or_else(|| "process.env.FAREBOX_API_KEY".to_owned());
+        let import = if key.is_some() { "" } else { "import os\n" };
         Self {
             curl: format!(
                 r#"curl {api_base}/chat/completions \
-  -H "Authorization: Bearer {key}" \
+  -H "Authorization: Bearer {in_shell}" \
   -H "Content-Type: application/json" \
   -d '{{
     "model": "{model}",
@@ -21,11 +26,11 @@ impl Snippets {
   }}'"#
             ),
             python: format!(
-                r#"from openai import OpenAI
+                r#"{import}from openai import OpenAI
 
 client = OpenAI(
     base_url="{api_base}",
-    api_key="{key}",
+    api_key={in_python},
 )
 answer = client.chat.completions.create(
     model="{model}",
@@ -38,7 +43,7 @@ print(answer.choices[0].message.content)"#
 
 const client = new OpenAI({{
   baseURL: "{api_base}",
-  apiKey: "{key}",
+  apiKey: {in_node},
 }});
 const answer = await client.chat.completions.create({{
   model: "{model}",
@@ -49,9 +54,6 @@ console.log(answer.choices[0].message.content);"#
         }
     }
 }
-
-/// What stands for a key where none may be shown.
-pub(crate) const PLACEHOLDER: &str = "$FAREBOX_API_KEY";
 
 /// A model for a first call: cheap, chat, text in and out; `None` while nothing is for sale.
 pub(crate) fn starter_model(snapshot: &catalog::Snapshot) -> Option<&catalog::Model> {

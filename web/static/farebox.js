@@ -39,6 +39,9 @@ for (const form of document.querySelectorAll("form[data-once]")) {
   addEventListener("pageshow", (event) => { if (event.persisted) delete form.dataset.sent; });
 }
 
+// On a phone the account tabs scroll: the current one is brought into view.
+document.querySelector(".tabs-nav [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+
 // "/" jumps to the search field.
 addEventListener("keydown", (event) => {
   const typing = /^(input|textarea|select)$/i.test(event.target.tagName);

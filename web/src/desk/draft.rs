@@ -35,7 +35,7 @@ struct Change {
 
 impl Change {
     fn new(change: &PriceChange) -> Self {
-        let price = |text: &Option<String>| text.as_ref().map_or_else(|| "–".to_owned(), |p| format!("${p}"));
+        let price = |text: &Option<String>| text.as_deref().map_or_else(|| "–".to_owned(), format::decimal);
         Self {
             model: change.model.clone(),
             tag: change.tag.clone(),

@@ -2,7 +2,7 @@
 
 use crate::format;
 use crate::frame::{BalanceText, Frame, page};
-use crate::snippets::{PLACEHOLDER, Snippets, starter_model};
+use crate::snippets::{Snippets, starter_model};
 use crate::trouble::Answer;
 use crate::visit::Visit;
 use accounts::ports::Keys;
@@ -64,7 +64,7 @@ pub(crate) async fn show(
         balance: visit.balance_text(),
         current: steps.iter().position(|step| !step.done).unwrap_or(steps.len()),
         steps,
-        snippets: Snippets::new(&visit.site.api_base, PLACEHOLDER, model),
+        snippets: Snippets::new(&visit.site.api_base, None, model),
         model: model.to_owned(),
         requests: format::count(recent.requests),
         tokens: format::compact(recent.prompt_tokens.saturating_add(recent.completion_tokens)),

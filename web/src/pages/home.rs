@@ -3,7 +3,7 @@
 use super::models::Card;
 use crate::format;
 use crate::frame::{Frame, page};
-use crate::snippets::{PLACEHOLDER, Snippets, starter_model};
+use crate::snippets::{Snippets, starter_model};
 use crate::trouble::Answer;
 use crate::visit::Visit;
 use actix_web::web;
@@ -43,7 +43,7 @@ pub(crate) async fn show(visit: Visit, catalog: web::Data<Catalog>, fee: web::Da
         smallest: format::card(fee.smallest_purchase),
         api_base: visit.site.api_base.clone(),
         featured: featured(&snapshot),
-        snippets: Snippets::new(&visit.site.api_base, PLACEHOLDER, model),
+        snippets: Snippets::new(&visit.site.api_base, None, model),
     })
 }
 

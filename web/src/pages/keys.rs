@@ -226,7 +226,7 @@ fn shown(visit: &Visit, record: &KeyRecord, secret: &KeySecret, model: &str) -> 
         secret: secret.reveal().to_owned(),
         limit: limit.unwrap_or_else(|| "No limit of its own".to_owned()),
         expires: record.expires_at.map_or_else(|| "Never".to_owned(), format::date),
-        snippets: Snippets::new(&visit.site.api_base, secret.reveal(), model),
+        snippets: Snippets::new(&visit.site.api_base, Some(secret.reveal()), model),
         needs_credits: visit.balance.is_some_and(|balance| balance.balance <= NanoUsd::ZERO),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::format;
 use crate::frame::{Frame, page};
-use crate::snippets::{PLACEHOLDER, Snippets};
+use crate::snippets::Snippets;
 use crate::trouble::{Answer, Trouble};
 use crate::visit::Visit;
 use accounts::Role;
@@ -77,7 +77,7 @@ impl Row {
             policy: match provider {
                 Some(p) if p.trains_on_data => "May train on prompts",
                 Some(p) if !p.retains_prompts => "Zero retention",
-                Some(_) => "No training",
+                Some(_) => "See its policy",
                 None => "Unknown",
             },
             version: endpoint.tariff.version,
@@ -163,7 +163,7 @@ fn model_page(visit: &Visit, listing: &Listing, snapshot: &Snapshot) -> ModelPag
         facts: facts(model),
         parameters: listing.supported_parameters.clone(),
         rows: endpoints.into_iter().map(|endpoint| Row::new(endpoint, snapshot)).collect(),
-        snippets: Snippets::new(&visit.site.api_base, PLACEHOLDER, &model.slug),
+        snippets: Snippets::new(&visit.site.api_base, None, &model.slug),
         try_it: try_it(visit, model),
         api_base: visit.site.api_base.clone(),
     }

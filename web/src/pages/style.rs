@@ -3,7 +3,7 @@
 use crate::chart::{Chart, Day};
 use crate::format;
 use crate::frame::{Frame, Notice, page};
-use crate::snippets::{PLACEHOLDER, Snippets};
+use crate::snippets::Snippets;
 use crate::trouble::Answer;
 use crate::visit::Visit;
 use askama::Template;
@@ -33,7 +33,7 @@ pub(crate) async fn show(visit: Visit) -> Answer {
         frame: visit.frame("Style").noting(Some(Notice::good("Something was done."))),
         bad: Notice::bad("Something was not done, and this says what to do next."),
         chart: Chart::stacked(&days, |value| value.to_string()),
-        snippets: Snippets::new(&visit.site.api_base, PLACEHOLDER, "author/model"),
+        snippets: Snippets::new(&visit.site.api_base, None, "author/model"),
         empty: String::new(),
         amounts: vec![
             ("exact", format::exact(sample)),

@@ -12,7 +12,4 @@ mod people;
 #[path = "fakes/world.rs"]
 mod world;
 
-pub use self::catalog::FakeCatalogDesk;
-pub use self::ledger::{FakeEngine, FakePayments, FakePurchases, FakeReports};
-pub use self::people::{FakeKeys, FakePeople, FakeProviderKeys, FakeStaff};
-pub use self::world::{DEMO_EMAIL, NOW, PASSWORD, STAFF_EMAIL, World};
+pub(crate) use self::world::{DEMO_EMAIL, PASSWORD, STAFF_EMAIL, World};

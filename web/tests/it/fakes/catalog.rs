@@ -11,15 +11,15 @@ use kernel::{Moment, PicoUsd, StoreError};
 use parking_lot::Mutex;
 
 /// Drafts with their content; publishing only marks them.
-pub struct FakeCatalogDesk {
+pub(crate) struct FakeCatalogDesk {
     ids: Ids,
     at: Moment,
-    pub drafts: Mutex<Vec<(DraftSummary, DraftContent)>>,
-    pub history: Mutex<Vec<PriceVersion>>,
+    pub(crate) drafts: Mutex<Vec<(DraftSummary, DraftContent)>>,
+    pub(crate) history: Mutex<Vec<PriceVersion>>,
 }
 
 impl FakeCatalogDesk {
-    pub fn new(at: Moment) -> Self {
+    pub(crate) fn new(at: Moment) -> Self {
         Self { ids: Ids::new(15, at), at, drafts: Mutex::default(), history: Mutex::default() }
     }
 
@@ -164,7 +164,7 @@ fn model(sample: &Sample, now: Moment) -> Model {
     }
 }
 
-pub fn sample_snapshot(now: Moment) -> Snapshot {
+pub(crate) fn sample_snapshot(now: Moment) -> Snapshot {
     let ids = Ids::new(16, now);
     let mut rows = Rows::default();
     for (slug, name, country) in [
@@ -235,7 +235,7 @@ fn endpoint(ids: &Ids, sample: &Sample, tag: &str, rates: Rates, now: Moment) ->
 }
 
 /// The live list with two changed prices, a new endpoint, and rows held back.
-pub fn sample_draft(live: &Snapshot) -> DraftContent {
+pub(crate) fn sample_draft(live: &Snapshot) -> DraftContent {
     let mut content = DraftContent::default();
     for endpoint in live.listings().iter().flat_map(|listing| &listing.endpoints) {
         content.endpoints.push(EndpointDraft {
@@ -281,7 +281,7 @@ pub fn sample_draft(live: &Snapshot) -> DraftContent {
 }
 
 /// Two versions of an endpoint's price.
-pub fn sample_history(endpoint: &Endpoint, now: Moment) -> Vec<PriceVersion> {
+pub(crate) fn sample_history(endpoint: &Endpoint, now: Moment) -> Vec<PriceVersion> {
     let version = |number: i32, days: i64, rates: Rates| PriceVersion {
         endpoint: endpoint.id,
         model: endpoint.model.clone(),

@@ -18,13 +18,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// A credit engine that knows one balance for everybody and moves no money.
-pub struct FakeEngine {
-    pub balance: Mutex<Balance>,
-    pub down: AtomicBool,
+pub(crate) struct FakeEngine {
+    pub(crate) balance: Mutex<Balance>,
+    pub(crate) down: AtomicBool,
 }
 
 impl FakeEngine {
-    pub fn with(balance: NanoUsd, reserved: NanoUsd, granted: NanoUsd) -> Self {
+    pub(crate) fn with(balance: NanoUsd, reserved: NanoUsd, granted: NanoUsd) -> Self {
         let balance = Balance { balance, reserved, granted, credit_seq: 1, debit_seq: 0, frozen: false };
         Self { balance: Mutex::new(balance), down: AtomicBool::new(false) }
     }
@@ -152,14 +152,14 @@ impl Ledger for FakeEngine {
 
 /// Purchases of all organizations.
 #[derive(Default)]
-pub struct FakePurchases {
-    pub all: Mutex<Vec<Purchase>>,
-    pub down: AtomicBool,
+pub(crate) struct FakePurchases {
+    pub(crate) all: Mutex<Vec<Purchase>>,
+    pub(crate) down: AtomicBool,
 }
 
 impl FakePurchases {
     /// Marks a purchase as paid, as the webhook would.
-    pub fn pay(&self, id: PurchaseId, at: Moment) {
+    pub(crate) fn pay(&self, id: PurchaseId, at: Moment) {
         let mut all = self.all.lock();
         let purchase = all.iter_mut().find(|purchase| purchase.id == id).unwrap();
         purchase.state = PurchaseState::Granted;
@@ -237,11 +237,11 @@ impl PurchaseLedger for FakePurchases {
 
 /// A checkout that only remembers what it was asked.
 #[derive(Default)]
-pub struct FakePayments {
-    pub orders: Mutex<Vec<CheckoutOrder>>,
+pub(crate) struct FakePayments {
+    pub(crate) orders: Mutex<Vec<CheckoutOrder>>,
 }
 
-pub const CHECKOUT: &str = "http://localhost:9797";
+pub(crate) const CHECKOUT: &str = "http://localhost:9797";
 
 #[async_trait]
 impl PaymentProvider for FakePayments {
@@ -261,9 +261,9 @@ impl PaymentProvider for FakePayments {
 
 /// Booked calls, newest first.
 #[derive(Default)]
-pub struct FakeReports {
-    pub calls: Mutex<Vec<Generation>>,
-    pub days: Mutex<Vec<DayModelUsage>>,
+pub(crate) struct FakeReports {
+    pub(crate) calls: Mutex<Vec<Generation>>,
+    pub(crate) days: Mutex<Vec<DayModelUsage>>,
 }
 
 fn wanted(call: &Generation, org: OrgId, filter: &UsageFilter) -> bool {

@@ -16,17 +16,17 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Ids that differ, whatever the moment.
-pub struct Ids {
+pub(crate) struct Ids {
     clock: FixedClock,
     rng: SeededEntropy,
 }
 
 impl Ids {
-    pub fn new(seed: u64, at: Moment) -> Self {
+    pub(crate) fn new(seed: u64, at: Moment) -> Self {
         Self { clock: FixedClock::at(at), rng: SeededEntropy::new(seed) }
     }
 
-    pub fn draw<T>(&self, make: fn(&dyn kernel::Clock, &dyn kernel::Entropy) -> T) -> T {
+    pub(crate) fn draw<T>(&self, make: fn(&dyn kernel::Clock, &dyn kernel::Entropy) -> T) -> T {
         make(&self.clock, &self.rng)
     }
 }
@@ -38,16 +38,16 @@ struct Person {
 }
 
 /// People by email and sessions by digest.
-pub struct FakePeople {
+pub(crate) struct FakePeople {
     ids: Ids,
     people: Mutex<HashMap<String, Person>>,
     sessions: Mutex<HashMap<[u8; 32], (PersonId, Moment)>>,
     /// The store does not answer.
-    pub down: AtomicBool,
+    pub(crate) down: AtomicBool,
 }
 
 impl FakePeople {
-    pub fn new(at: Moment) -> Self {
+    pub(crate) fn new(at: Moment) -> Self {
         Self {
             ids: Ids::new(11, at),
             people: Mutex::default(),
@@ -56,19 +56,15 @@ impl FakePeople {
         }
     }
 
-    pub fn set_role(&self, email: &str, role: Role) {
+    pub(crate) fn set_role(&self, email: &str, role: Role) {
         self.people.lock().get_mut(email).unwrap().signed.member.role = role;
     }
 
-    pub fn rename_org(&self, email: &str, name: &str) {
-        self.people.lock().get_mut(email).unwrap().signed.org.name = name.to_owned();
-    }
-
-    pub fn signed(&self, email: &str) -> SignedIn {
+    pub(crate) fn signed(&self, email: &str) -> SignedIn {
         self.people.lock().get(email).unwrap().signed.clone()
     }
 
-    pub fn session_count(&self) -> usize {
+    pub(crate) fn session_count(&self) -> usize {
         self.sessions.lock().len()
     }
 
@@ -143,13 +139,13 @@ impl People for FakePeople {
 }
 
 /// API keys of all organizations.
-pub struct FakeKeys {
+pub(crate) struct FakeKeys {
     ids: Ids,
-    pub keys: Mutex<Vec<KeyUsage>>,
+    pub(crate) keys: Mutex<Vec<KeyUsage>>,
 }
 
 impl FakeKeys {
-    pub fn new(at: Moment) -> Self {
+    pub(crate) fn new(at: Moment) -> Self {
         Self { ids: Ids::new(12, at), keys: Mutex::default() }
     }
 }
@@ -219,7 +215,7 @@ impl Keys for FakeKeys {
     }
 }
 
-pub fn unused(key: KeyRecord) -> KeyUsage {
+pub(crate) fn unused(key: KeyRecord) -> KeyUsage {
     let zero = NanoUsd::ZERO;
     KeyUsage {
         key,
@@ -236,18 +232,18 @@ pub fn unused(key: KeyRecord) -> KeyUsage {
 }
 
 /// No limit, made at a moment.
-pub fn no_reset() -> LimitReset {
+pub(crate) fn no_reset() -> LimitReset {
     LimitReset::None
 }
 
 /// Provider keys of all organizations, with what was sealed.
-pub struct FakeProviderKeys {
+pub(crate) struct FakeProviderKeys {
     ids: Ids,
-    pub keys: Mutex<Vec<(OrgId, ProviderKey, Vec<u8>)>>,
+    pub(crate) keys: Mutex<Vec<(OrgId, ProviderKey, Vec<u8>)>>,
 }
 
 impl FakeProviderKeys {
-    pub fn new(at: Moment) -> Self {
+    pub(crate) fn new(at: Moment) -> Self {
         Self { ids: Ids::new(13, at), keys: Mutex::default() }
     }
 }
@@ -289,14 +285,14 @@ impl ProviderKeys for FakeProviderKeys {
 }
 
 /// Staff by email and their sessions.
-pub struct FakeStaff {
+pub(crate) struct FakeStaff {
     ids: Ids,
     staff: Mutex<HashMap<String, (StaffId, String)>>,
     sessions: Mutex<HashMap<[u8; 32], StaffId>>,
 }
 
 impl FakeStaff {
-    pub fn new(at: Moment) -> Self {
+    pub(crate) fn new(at: Moment) -> Self {
         Self { ids: Ids::new(14, at), staff: Mutex::default(), sessions: Mutex::default() }
     }
 }

@@ -27,32 +27,32 @@ use std::sync::Arc;
 use web::{Attempts, Passwords, PublicDeps, Realm, Site, StaffDeps};
 
 /// 2026-11-20 14:03:40 UTC.
-pub const NOW: i64 = 1_795_183_420;
-pub const DEMO_EMAIL: &str = "demo@farebox.example";
-pub const STAFF_EMAIL: &str = "rosa@farebox.example";
-pub const PASSWORD: &str = "correct horse battery";
+pub(crate) const NOW: i64 = 1_795_183_420;
+pub(crate) const DEMO_EMAIL: &str = "demo@farebox.example";
+pub(crate) const STAFF_EMAIL: &str = "rosa@farebox.example";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// Everything the pages are given, with handles on the fakes.
-pub struct World {
-    pub clock: Arc<FixedClock>,
-    pub people: Arc<FakePeople>,
-    pub keys: Arc<FakeKeys>,
-    pub provider_keys: Arc<FakeProviderKeys>,
-    pub engine: Arc<FakeEngine>,
-    pub purchases: Arc<FakePurchases>,
-    pub payments: Arc<FakePayments>,
-    pub reports: Arc<FakeReports>,
-    pub staff: Arc<FakeStaff>,
-    pub desk: Arc<FakeCatalogDesk>,
-    pub catalog: Arc<Catalog>,
-    pub tokens: TokenSigner,
-    pub entropy: Arc<SeededEntropy>,
-    pub url: String,
+pub(crate) struct World {
+    pub(crate) clock: Arc<FixedClock>,
+    pub(crate) people: Arc<FakePeople>,
+    pub(crate) keys: Arc<FakeKeys>,
+    pub(crate) provider_keys: Arc<FakeProviderKeys>,
+    pub(crate) engine: Arc<FakeEngine>,
+    pub(crate) purchases: Arc<FakePurchases>,
+    pub(crate) payments: Arc<FakePayments>,
+    pub(crate) reports: Arc<FakeReports>,
+    pub(crate) staff: Arc<FakeStaff>,
+    pub(crate) desk: Arc<FakeCatalogDesk>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) tokens: TokenSigner,
+    pub(crate) entropy: Arc<SeededEntropy>,
+    pub(crate) url: String,
 }
 
 impl World {
     /// A demo customer without anything but an account.
-    pub async fn fresh(url: &str) -> Self {
+    pub(crate) async fn fresh(url: &str) -> Self {
         let now = Moment::from_timestamp(NOW, 0).unwrap();
         let rng = SeededEntropy::new(1);
         let hash = password::hash(&SecretString::from(PASSWORD), Cost::LEAST, &rng).unwrap();
@@ -81,7 +81,7 @@ impl World {
     }
 
     /// The same with a month of use.
-    pub async fn lived_in(url: &str) -> Self {
+    pub(crate) async fn lived_in(url: &str) -> Self {
         let world = Self::fresh(url).await;
         let nano = NanoUsd::new;
         let engine = FakeEngine::with(nano(18_204_331_870), nano(42_000_000), nano(35_000_000_000));
@@ -106,12 +106,12 @@ impl World {
         world
     }
 
-    pub fn demo(&self) -> SignedIn {
+    pub(crate) fn demo(&self) -> SignedIn {
         self.people.signed(DEMO_EMAIL)
     }
 
     /// A session cookie's value for the demo customer.
-    pub async fn session(&self) -> SessionToken {
+    pub(crate) async fn session(&self) -> SessionToken {
         let token = SessionToken::draw(self.entropy.as_ref());
         let now = self.clock.now();
         let until = now + chrono::Duration::days(14);
@@ -120,7 +120,7 @@ impl World {
     }
 
     /// A session cookie's value for the member of staff.
-    pub async fn staff_session(&self) -> SessionToken {
+    pub(crate) async fn staff_session(&self) -> SessionToken {
         let token = SessionToken::draw(self.entropy.as_ref());
         let (id, _) =
             self.staff.staff_credentials(&Email::parse(STAFF_EMAIL).unwrap()).await.unwrap().unwrap();
@@ -129,7 +129,7 @@ impl World {
         token
     }
 
-    pub fn site(&self, realm: Realm) -> Site {
+    pub(crate) fn site(&self, realm: Realm) -> Site {
         Site {
             realm,
             url: self.url.clone(),
@@ -141,7 +141,7 @@ impl World {
         }
     }
 
-    pub fn public_deps(&self) -> PublicDeps {
+    pub(crate) fn public_deps(&self) -> PublicDeps {
         PublicDeps {
             site: self.site(Realm::Public),
             people: self.people.clone(),
@@ -169,7 +169,7 @@ impl World {
         }
     }
 
-    pub fn staff_deps(&self) -> StaffDeps {
+    pub(crate) fn staff_deps(&self) -> StaffDeps {
         StaffDeps {
             site: self.site(Realm::Staff),
             staff: self.staff.clone(),
