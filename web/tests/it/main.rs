@@ -1,4 +1,11 @@
 //! The pages as a browser sees them: real handlers and templates over the ports in memory.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::as_conversions,
+    reason = "the helpers of tests are tests too"
+)]
 
 mod browser;
 mod fakes;
