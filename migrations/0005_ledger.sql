@@ -47,8 +47,8 @@ COMMENT ON COLUMN account_state.engine_credit_seq IS 'Up to here the credit engi
 
 CREATE TABLE ledger_movement (
     id uuid NOT NULL,
-    class text NOT NULL CHECK (class IN ('charge', 'adjust', 'insurance', 'cost', 'credit', 'fee', 'promo', 'refund',
-        'dispute', 'write_off')),
+    class text NOT NULL CHECK (class IN ('charge', 'adjust', 'adjust_2', 'adjust_3', 'insurance', 'cost', 'credit',
+        'fee', 'promo', 'refund', 'dispute', 'write_off')),
     day date NOT NULL,
     debit uuid NOT NULL,
     credit uuid NOT NULL,
@@ -65,6 +65,7 @@ CREATE TABLE ledger_movement (
 ) PARTITION BY RANGE (day);
 COMMENT ON TABLE ledger_movement IS 'No foreign keys: they would lock the few platform accounts thousands of times a batch; the proof of the books looks for strangers instead.';
 COMMENT ON COLUMN ledger_movement.id IS 'The generation or purchase that caused it; with class the idempotency key.';
+COMMENT ON COLUMN ledger_movement.class IS 'A charge is corrected once (adjust); only a fall-back between two holds of one call needs more.';
 COMMENT ON COLUMN ledger_movement.txn IS 'What was booked together.';
 CREATE TABLE ledger_movement_default PARTITION OF ledger_movement DEFAULT;
 
@@ -99,6 +100,8 @@ CREATE TABLE generation (
     uncollected_nano_usd bigint NOT NULL CHECK (uncollected_nano_usd >= 0),
     held_nano_usd bigint NOT NULL CHECK (held_nano_usd >= 0),
     closing smallint NOT NULL CHECK (closing BETWEEN 0 AND 2),
+    funding smallint NOT NULL CHECK (funding BETWEEN 0 AND 255),
+    postings smallint NOT NULL CHECK (postings BETWEEN 0 AND 4),
     ticket smallint NOT NULL CHECK (ticket BETWEEN 0 AND 2),
     byok_month integer NOT NULL,
     epoch bigint NOT NULL,
@@ -111,12 +114,15 @@ CREATE TABLE generation (
 CREATE INDEX generation_by_org ON generation (org_id, id DESC);
 CREATE TABLE generation_default PARTITION OF generation DEFAULT;
 COMMENT ON TABLE generation IS 'One row per completed call. Columns are what is asked for and proved; record is the whole document.';
-COMMENT ON COLUMN generation.closing IS '0 release and 1 sweep are provisional, 2 settle is final; a higher one replaces a lower one.';
+COMMENT ON COLUMN generation.closing IS '0 release and 1 sweep leave room for what is more final, 2 settle is final.';
+COMMENT ON COLUMN generation.funding IS 'Which hold of the call this closed: 0 the customer''s own key, 1 our credential.';
+COMMENT ON COLUMN generation.postings IS 'Movements of the charge so far: the first is charge, then adjust, adjust_2, adjust_3.';
 COMMENT ON COLUMN generation.ticket IS 'Allowance of own keys: 0 none, 1 free, 2 paid.';
 
 -- Makes the daily partitions of a range of days. Called ahead by a job and on demand by the ingest writer, outside of its
 -- transaction. A day whose rows are already in the default partition stays there.
-CREATE FUNCTION ensure_partitions(first date, last date) RETURNS integer LANGUAGE plpgsql AS $$
+CREATE FUNCTION ensure_partitions(first date, last date) RETURNS integer LANGUAGE plpgsql
+SET lock_timeout = '2s' AS $$
 DECLARE
     parent text;
     child text;
@@ -134,7 +140,9 @@ BEGIN
             CONTINUE WHEN to_regclass(child) IS NOT NULL;
             EXECUTE format('SELECT EXISTS (SELECT 1 FROM %I WHERE day = $1)', parent || '_default') INTO taken USING this;
             CONTINUE WHEN taken;
-            EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)', child, parent, this, this + 1);
+            -- Made apart and then attached: that does not lock the parent against readers and writers.
+            EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', child, parent);
+            EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, child, this, this + 1);
             made := made + 1;
         END LOOP;
     END LOOP;

@@ -81,14 +81,14 @@ async fn charges(tx: Tx<'_, '_>, checked: i64) -> Result<Finding, StoreError> {
         Breach,
         r#"WITH booked AS (
                SELECT m.id, m.day, array_agg(DISTINCT coalesce(d.account_id, c.account_id))
-                          FILTER (WHERE m.class IN ('charge', 'adjust')) AS customers,
+                          FILTER (WHERE m.class IN ('charge', 'adjust', 'adjust_2', 'adjust_3')) AS customers,
                       coalesce(sum(CASE WHEN d.account_id IS NULL THEN -m.amount_nano_usd ELSE m.amount_nano_usd END)
-                          FILTER (WHERE m.class IN ('charge', 'adjust')), 0) AS charge,
+                          FILTER (WHERE m.class IN ('charge', 'adjust', 'adjust_2', 'adjust_3')), 0) AS charge,
                       coalesce(sum(m.amount_nano_usd) FILTER (WHERE m.class = 'cost'), 0) AS cost,
                       coalesce(sum(m.amount_nano_usd) FILTER (WHERE m.class = 'insurance'), 0) AS uncollected
                FROM ledger_movement m
                LEFT JOIN ledger_account d ON d.id = m.debit LEFT JOIN ledger_account c ON c.id = m.credit
-               WHERE m.class IN ('charge', 'adjust', 'cost', 'insurance') GROUP BY m.id, m.day),
+               WHERE m.class IN ('charge', 'adjust', 'adjust_2', 'adjust_3', 'cost', 'insurance') GROUP BY m.id, m.day),
            breach AS (
                SELECT CASE WHEN g.id IS NULL THEN format('movements of %s have no generation', b.id)
                       ELSE format('generation %s: charge %s, cost %s, uncollected %s; movements %s, %s, %s', g.id,

@@ -64,14 +64,12 @@ async fn rules(tx: Tx<'_, '_>) -> Result<Vec<(Moment, PurchaseFee)>, StoreError>
 
 /// Credits and fees in the ledger that no purchase asked for.
 async fn strangers(tx: Tx<'_, '_>, breaches: &mut Breaches) -> Result<(), StoreError> {
-    let rows = sqlx::query!(
+    let mut rows = sqlx::query!(
         "SELECT m.id, m.class, m.amount_nano_usd FROM ledger_movement m LEFT JOIN purchase p ON p.id = m.id
          WHERE m.class IN ('credit', 'fee') AND p.id IS NULL"
     )
-    .fetch_all(&mut **tx)
-    .await
-    .named("audit: I12")?;
-    for row in rows {
+    .fetch(&mut **tx);
+    while let Some(row) = rows.try_next().await.named("audit: I12")? {
         breaches.add(format!(
             "ledger_movement {} {}: {} without a purchase",
             row.id, row.class, row.amount_nano_usd

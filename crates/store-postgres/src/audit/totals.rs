@@ -19,7 +19,7 @@ pub(super) async fn epochs(tx: Tx<'_, '_>) -> Result<Finding, StoreError> {
                FROM ledger_movement m JOIN account a ON a.id = CASE m.class WHEN 'charge' THEN m.debit
                     ELSE CASE WHEN EXISTS (SELECT 1 FROM account x WHERE x.id = m.debit) THEN m.debit ELSE m.credit END END
                LEFT JOIN shard_epoch e ON e.shard = a.shard
-               WHERE m.class IN ('charge', 'adjust') AND (m.epoch IS NULL OR e.epoch IS NULL OR m.epoch > e.epoch)
+               WHERE m.class IN ('charge', 'adjust', 'adjust_2', 'adjust_3') AND (m.epoch IS NULL OR e.epoch IS NULL OR m.epoch > e.epoch)
                UNION ALL
                SELECT format('shard %s has an epoch and no cursor', e.shard)
                FROM shard_epoch e LEFT JOIN ingest_cursor c ON c.shard = e.shard WHERE c.shard IS NULL)

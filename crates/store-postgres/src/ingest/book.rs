@@ -3,7 +3,7 @@
 //! Each entry has two numbers: by how much the ledger's balance changes, and by how much the engine's
 //! balance of the current epoch already changed. Where they differ the engine is sent the difference, with
 //! the same difference for the caps. The ledger decides by the generation's id alone: nothing there books
-//! the charge; something provisional there and something more final books the difference; else nothing.
+//! the charge; something there that gives way (see `Known::gives_way_to`) books the difference; else nothing.
 
 use super::read::{self, Account};
 use super::row::{Closing, Known, Row};
@@ -90,6 +90,10 @@ pub(super) struct DayKey {
     pub(super) member: Uuid,
 }
 
+/// The classes of a charge and its corrections, in the order in which they are used. Two holds of a call, each
+/// swept and then closed, use all of them.
+const CHARGE_CLASSES: [&str; 4] = ["charge", "adjust", "adjust_2", "adjust_3"];
+
 /// Sums of a day: requests, prompt and completion tokens, charge, list price of own-key calls, our cost.
 pub(super) type DaySums = [i64; 6];
 
@@ -124,16 +128,16 @@ impl Book {
             StoreError::corrupt(format!("account: {} of outbox entry {} is missing", entry.account, entry.id))
         })?;
         account.touched = true;
-        let row = Row::of(entry, account);
+        let mut row = Row::of(entry, account);
         let before = self.known.get(&id).cloned();
-        let taken = before.as_ref().is_none_or(|before| row.known.closing > before.closing);
+        let taken = before.as_ref().is_none_or(|before| before.gives_way_to(&row.known));
         let engine = if paid == Paid::InEngine { minus(0, entry.charge.get())? } else { 0 };
         let charged_before = before.as_ref().map_or(0, |before| before.charge);
         let ledger = if taken { minus(charged_before, entry.charge.get())? } else { 0 };
         self.check_sequence(entry, paid);
         self.post(entry, ledger, engine)?;
         if taken {
-            self.move_money(&row, before.as_ref(), entry)?;
+            self.move_money(&mut row, before.as_ref(), entry)?;
             self.sum_up(&row, before.as_ref(), entry)?;
             if row.bad_record {
                 self.diverge("record", entry, 0, 0);
@@ -189,7 +193,7 @@ impl Book {
 
     fn move_money(
         &mut self,
-        row: &Row,
+        row: &mut Row,
         before: Option<&Known>,
         entry: &OutboxEntry,
     ) -> Result<(), StoreError> {
@@ -198,8 +202,15 @@ impl Book {
         let customer = Side::Customer(row.account);
         let charged_before = before.map_or(0, |before| before.charge);
         let difference = minus(row.known.charge, charged_before)?;
+        let postings = before.map_or(0, |before| before.postings);
+        row.known.postings = if difference == 0 { postings } else { postings.saturating_add(1) };
         // What was charged before has its movement; only the difference is booked beside it.
-        let class = if charged_before > 0 { "adjust" } else { "charge" };
+        let class = usize::try_from(postings)
+            .ok()
+            .and_then(|booked| CHARGE_CLASSES.get(booked).copied())
+            .ok_or_else(|| {
+                StoreError::corrupt(format!("generation {}: charged {postings} times already", row.id))
+            })?;
         let mut book = |class, debit: Side, credit: Side, amount: i64, balance_after| {
             if amount > 0 {
                 let id = row.id;

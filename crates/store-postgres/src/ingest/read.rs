@@ -151,7 +151,7 @@ pub(super) async fn known(
     let rows = sqlx::query!(
         "SELECT DISTINCT g.id, g.day, g.org_id, g.key_id, g.member_id, g.model, g.provider, g.prompt_tokens,
                 g.completion_tokens, g.own_key, g.list_price_nano_usd, g.amount_nano_usd, g.provider_cost_nano_usd,
-                g.charge_nano_usd, g.closing, g.ticket, g.byok_month
+                g.charge_nano_usd, g.closing, g.funding, g.postings, g.ticket, g.byok_month
          FROM unnest($1::uuid[], $2::date[]) AS n (id, day) JOIN generation g ON g.id = n.id AND g.day = n.day",
         &ids,
         &days
@@ -175,6 +175,8 @@ pub(super) async fn known(
             provider_cost: row.provider_cost_nano_usd,
             charge: row.charge_nano_usd,
             closing: Closing::from_column(row.closing),
+            funding: row.funding,
+            postings: row.postings,
             ticket: row.ticket,
             byok_month: row.byok_month,
         };

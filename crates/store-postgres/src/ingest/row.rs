@@ -10,8 +10,8 @@ use kernel::ids::{EndpointId, KeyId, MemberId, OrgId, TariffId, WorkspaceId};
 use kernel::{NanoUsd, Usage};
 use uuid::Uuid;
 
-/// What closed a generation. A higher one replaces a lower one: only a settlement is final.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// What closed a hold of a generation. Only a settlement is final for the whole generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Closing {
     Release,
     Sweep,
@@ -19,11 +19,12 @@ pub(super) enum Closing {
 }
 
 impl Closing {
-    pub(super) fn of(kind: ClosedBy) -> Self {
-        match kind {
-            ClosedBy::Release => Self::Release,
+    /// A metered hold that was released comes as a settlement of nothing; its record tells it apart.
+    fn of(entry: &OutboxEntry) -> Self {
+        match entry.kind {
             ClosedBy::Sweep => Self::Sweep,
-            ClosedBy::Settle => Self::Settle,
+            ClosedBy::Settle if !entry.record.starts_with("release:") => Self::Settle,
+            ClosedBy::Settle | ClosedBy::Release => Self::Release,
         }
     }
 
@@ -62,8 +63,27 @@ pub(super) struct Known {
     pub(super) provider_cost: i64,
     pub(super) charge: i64,
     pub(super) closing: Closing,
+    pub(super) funding: i16,
+    /// Movements of the charge so far.
+    pub(super) postings: i16,
     pub(super) ticket: i16,
     pub(super) byok_month: i32,
+}
+
+impl Known {
+    /// Whether something that closed a hold of this generation replaces what is booked. A settlement does,
+    /// once. A release is the last word on its own hold only: it takes back that hold's sweep, and leaves
+    /// room for the sweep of another.
+    pub(super) fn gives_way_to(&self, next: &Self) -> bool {
+        match (self.closing, next.closing) {
+            (Closing::Settle, _)
+            | (Closing::Release, Closing::Release)
+            | (Closing::Sweep, Closing::Sweep) => false,
+            (_, Closing::Settle) => true,
+            (Closing::Sweep, Closing::Release) => self.funding == next.funding,
+            (Closing::Release, Closing::Sweep) => self.funding != next.funding,
+        }
+    }
 }
 
 /// A generation to be written.
@@ -85,7 +105,7 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn of(entry: &OutboxEntry, account: &Account) -> Self {
-        let closing = Closing::of(entry.kind);
+        let closing = Closing::of(entry);
         let parsed = if closing == Closing::Settle { readable(entry, account) } else { None };
         let bad_record = closing == Closing::Settle && parsed.is_none();
         let own_key = parsed.as_ref().map_or(entry.key.funding == 0, |record| record.provider_key.is_some());
@@ -105,6 +125,8 @@ impl Row {
             provider_cost: record.provider_cost.get(),
             charge: entry.charge.get(),
             closing,
+            funding: i16::from(entry.key.funding),
+            postings: 0,
             ticket: ticket(entry.ticket),
             byok_month: i32::try_from(entry.byok_month).unwrap_or(0),
         };

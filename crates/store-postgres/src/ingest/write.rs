@@ -35,17 +35,18 @@ impl Book {
             "INSERT INTO generation (id, day, account_id, org_id, workspace_id, key_id, member_id, model, provider,
                  tariff_id, prompt_tokens, completion_tokens, usage_source, own_key, list_price_nano_usd,
                  amount_nano_usd, provider_cost_nano_usd, charge_nano_usd, uncollected_nano_usd, held_nano_usd,
-                 closing, ticket, byok_month, epoch, debit_seq, booked_at, record)
+                 closing, ticket, byok_month, epoch, debit_seq, booked_at, record, funding, postings)
              SELECT n.id, uuid7_day(n.id), n.account, n.org, n.workspace, n.key, n.member, n.model, n.provider,
                  n.tariff, n.prompt, n.completion, n.source, n.own_key, n.list_price, n.amount, n.cost, n.charge,
-                 n.uncollected, n.held, n.closing, n.ticket, n.month, n.epoch, n.seq, $25, n.record
+                 n.uncollected, n.held, n.closing, n.ticket, n.month, n.epoch, n.seq, $25, n.record, n.funding, n.postings
              FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[],
                  $8::text[], $9::uuid[], $10::bigint[], $11::bigint[], $12::text[], $13::boolean[], $14::bigint[],
                  $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[], $20::smallint[],
-                 $21::smallint[], $22::integer[], $23::bigint[], $24::bigint[], $26::jsonb[])
+                 $21::smallint[], $22::integer[], $23::bigint[], $24::bigint[], $26::jsonb[],
+                 $27::smallint[], $28::smallint[])
                AS n (id, account, org, workspace, key, member, model, provider, tariff, prompt, completion, source,
                  own_key, list_price, amount, cost, charge, uncollected, held, closing, ticket, month, epoch, seq,
-                 record)
+                 record, funding, postings)
              ON CONFLICT (id, day) DO UPDATE SET account_id = EXCLUDED.account_id, org_id = EXCLUDED.org_id,
                  workspace_id = EXCLUDED.workspace_id, key_id = EXCLUDED.key_id, member_id = EXCLUDED.member_id,
                  model = EXCLUDED.model, provider = EXCLUDED.provider, tariff_id = EXCLUDED.tariff_id,
@@ -56,8 +57,9 @@ impl Book {
                  charge_nano_usd = EXCLUDED.charge_nano_usd, uncollected_nano_usd = EXCLUDED.uncollected_nano_usd,
                  held_nano_usd = EXCLUDED.held_nano_usd, closing = EXCLUDED.closing, ticket = EXCLUDED.ticket,
                  byok_month = EXCLUDED.byok_month, epoch = EXCLUDED.epoch, debit_seq = EXCLUDED.debit_seq,
-                 booked_at = EXCLUDED.booked_at, record = EXCLUDED.record
-             WHERE generation.closing < EXCLUDED.closing",
+                 booked_at = EXCLUDED.booked_at, record = EXCLUDED.record,
+                 funding = EXCLUDED.funding, postings = EXCLUDED.postings
+             WHERE generation.closing < 2",
             &rows.iter().map(|r| r.id).collect::<Vec<_>>(),
             &rows.iter().map(|r| r.account).collect::<Vec<_>>(),
             &rows.iter().map(|r| r.known.org).collect::<Vec<_>>(),
@@ -84,6 +86,8 @@ impl Book {
             &rows.iter().map(|r| r.debit_seq).collect::<Vec<_>>(),
             self.at,
             &rows.iter().map(|r| r.record.clone()).collect::<Vec<_>>(),
+            &rows.iter().map(|r| r.known.funding).collect::<Vec<_>>(),
+            &rows.iter().map(|r| r.known.postings).collect::<Vec<_>>()
         )
         .execute(&mut **tx)
         .await

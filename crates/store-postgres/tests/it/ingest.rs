@@ -6,7 +6,9 @@ use billing::engine::{CapId, ClosedBy, OutboxEntry, Ticket};
 use billing::ledger::{IngestLedger as _, Ingested, Ledger as _};
 use billing::reports::Reports as _;
 use billing::verify::LedgerAudit as _;
+use kernel::Entropy as _;
 use kernel::ids::ProviderKeyId;
+use kernel::rng::SeededEntropy;
 use kernel::{NanoUsd, StoreErrorKind};
 use store_postgres::LimitOwner;
 
@@ -182,31 +184,134 @@ async fn a_sweep_is_corrected_once_by_its_settlement() {
     }
 }
 
+/// What closes the holds of one call, in order: which hold, how, and at what charge; then what the call
+/// costs in the end and how many movements its charge has.
+type Story = (&'static [(u8, ClosedBy, i64)], i64, i64);
+
+const STORIES: &[Story] = &[
+    (&[(1, ClosedBy::Settle, 10_000)], 10_000, 1),
+    (&[(1, ClosedBy::Sweep, 4_000), (1, ClosedBy::Settle, 10_000)], 10_000, 2),
+    (&[(1, ClosedBy::Settle, 10_000), (1, ClosedBy::Sweep, 4_000)], 10_000, 1),
+    (&[(1, ClosedBy::Sweep, 4_000), (1, ClosedBy::Sweep, 4_000)], 4_000, 1),
+    (&[(1, ClosedBy::Sweep, 0), (1, ClosedBy::Settle, 10_000)], 10_000, 1),
+    // A failed answer is free, even where the sweeper came first.
+    (&[(1, ClosedBy::Sweep, 4_000), (1, ClosedBy::Release, 0)], 0, 2),
+    (&[(1, ClosedBy::Release, 0), (1, ClosedBy::Sweep, 4_000)], 0, 0),
+    // The customer's own key failed after it had been metered; our credential answered.
+    (&[(0, ClosedBy::Release, 0), (1, ClosedBy::Settle, 10_000)], 10_000, 1),
+    (&[(0, ClosedBy::Release, 0), (1, ClosedBy::Sweep, 4_000), (1, ClosedBy::Settle, 10_000)], 10_000, 2),
+    (&[(1, ClosedBy::Sweep, 4_000), (0, ClosedBy::Release, 0)], 4_000, 1),
+    (
+        &[
+            (0, ClosedBy::Sweep, 500),
+            (0, ClosedBy::Release, 0),
+            (1, ClosedBy::Sweep, 4_000),
+            (1, ClosedBy::Settle, 10_000),
+        ],
+        10_000,
+        4,
+    ),
+];
+
 #[tokio::test]
-async fn sweep_and_settlement_in_one_batch_are_booked_in_order() {
+async fn every_story_of_a_call_ends_at_its_own_charge_in_one_batch_or_in_many() {
     with_db(async |db| {
         let world = World::open(db).await;
         world.buy(1000).await;
         let mut engine = world.engine().await;
-        let call = Call::settled(&world, 10, 0);
-        let released = Call {
-            kind: ClosedBy::Release,
-            charge: 0,
-            held: 0,
-            record: "release:".to_owned(),
-            ..call.clone()
+        for (story, charge, postings) in STORIES {
+            for together in [true, false] {
+                let before = world.posted().await;
+                let call = Call::settled(&world, 10, 0);
+                let batch: Vec<_> = story.iter().map(|end| engine.close(&world, &call.ended(&world, *end))).collect();
+                if together {
+                    world.ingest(&batch).await;
+                } else {
+                    for entry in &batch {
+                        world.ingest(std::slice::from_ref(entry)).await;
+                    }
+                }
+                assert_eq!(before - world.posted().await, *charge, "{story:?}");
+                let row = world.store().generation(world.org.id, call.id).await.unwrap().unwrap();
+                assert_eq!(row.charge.get(), *charge, "{story:?}");
+                let booked = "SELECT count(*) FROM ledger_movement m JOIN (SELECT max(id::text)::uuid AS id FROM generation) g
+                              ON g.id = m.id WHERE m.class = 'charge' OR m.class LIKE 'adjust%'";
+                assert_eq!(world.db.number(booked).await, *postings, "{story:?}");
+                // What the engine took too much or too little, it is told.
+                let told: i64 = world.corrections(1).await.iter().sum();
+                assert_eq!(engine.balance + told, world.posted().await, "{story:?}");
+                later(&world, 1);
+            }
+        }
+        world.assert_sound().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn through_epochs_and_late_drains_the_engine_is_told_exactly_what_it_missed() {
+    with_db(async |db| {
+        let mut world = World::open(db).await;
+        world.buy(100_000).await;
+        let entropy = SeededEntropy::new(17);
+        for _ in 0..6 {
+            let mut engine = world.engine().await;
+            let mut late = Vec::new();
+            for round in 0..40 {
+                let call = Call::settled(&world, 1 + entropy.below(500), 0);
+                let funding = u8::try_from(entropy.below(2)).unwrap();
+                let mut entries = vec![engine.close(&world, &Call { funding, ..call.clone() })];
+                if entropy.below(3) == 0 {
+                    let swept = call.ended(&world, (1, ClosedBy::Sweep, 1 + i64::from(round)));
+                    entries.insert(usize::from(entropy.below(2) == 0), engine.close(&world, &swept));
+                    entries.sort_by_key(|entry| entry.debit_seq);
+                }
+                if entropy.below(4) == 0 {
+                    late.append(&mut entries);
+                } else if late.is_empty() {
+                    world.ingest(&entries).await;
+                } else {
+                    late.append(&mut entries);
+                    world.ingest(&late).await;
+                    late.clear();
+                }
+                later(&world, 1);
+            }
+            // The shard's Redis is lost; what it had not delivered is drained under the next epoch.
+            world.store().next_epoch(world.org.account.shard, RUN_ID).await.unwrap();
+            world.lease = world.store().lease("writer", 60).await.unwrap().unwrap();
+            let loaded = world.engine().await;
+            world.ingest(&late).await;
+            let told: i64 = world.corrections(loaded.credit_seq).await.iter().sum();
+            assert_eq!(loaded.balance + told, world.posted().await);
+            world.store().next_epoch(world.org.account.shard, RUN_ID).await.unwrap();
+            world.lease = world.store().lease("writer", 60).await.unwrap().unwrap();
+        }
+        let findings = world.store().check().await.unwrap();
+        for finding in findings {
+            assert!(finding.holds(), "{} {:?}", finding.id, finding.breaches);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn purchases_and_batches_at_once_leave_sound_books() {
+    with_db(async |db| {
+        let world = World::open(db).await;
+        world.buy(10_000).await;
+        let mut engine = world.engine().await;
+        let batches: Vec<Vec<_>> = (0..10)
+            .map(|_| (0..20).map(|n| engine.close(&world, &Call::settled(&world, n, 1))).collect())
+            .collect();
+        let ingest = async {
+            for batch in &batches {
+                assert_eq!(world.ingest(batch).await.divergences, 0);
+            }
         };
-        let batch = [
-            engine.close(&world, &Call { funding: 0, ..released }),
-            engine.close(&world, &call.swept(&world, 4_000)),
-            engine.close(&world, &call),
-        ];
-        world.ingest(&batch).await;
-        assert_eq!(world.posted().await, 10_000_000_000 - call.charge);
-        // Redis took both the sweep and the settlement.
-        assert_eq!(world.corrections(1).await, vec![4_000]);
-        let totals = world.store().totals(world.org.id, &Default::default()).await.unwrap();
-        assert_eq!((totals.requests, totals.charge.get()), (1, call.charge));
+        let buy = futures_util::future::join_all((0..20).map(|_| world.buy(500)));
+        futures_util::future::join(ingest, buy).await;
+        assert_eq!(world.posted().await, engine.balance + 20 * 5_000_000_000);
         world.assert_sound().await;
     })
     .await;

@@ -171,6 +171,19 @@ impl Call {
         }
     }
 
+    /// The same call, one of its holds closed so. A release of a metered hold comes as a settlement of nothing.
+    pub(crate) fn ended(&self, world: &World, (funding, kind, charge): (u8, ClosedBy, i64)) -> Self {
+        let ended = match kind {
+            ClosedBy::Settle => Self { charge, ..self.clone() },
+            ClosedBy::Sweep => self.swept(world, charge),
+            ClosedBy::Release => {
+                let record = format!("release:{}", world.owner().packed().unwrap());
+                Self { charge: 0, held: 500, list_price: 0, record, ..self.clone() }
+            }
+        };
+        Self { funding, ..ended }
+    }
+
     /// The same call, closed by the sweeper at so much.
     pub(crate) fn swept(&self, world: &World, charge: i64) -> Self {
         let record = format!("sweep:{}", world.owner().packed().unwrap());
