@@ -1,0 +1,121 @@
+//! A Redis of a stack's own, with an append-only file as in production. It can be killed and started again on
+//! the same data.
+
+use crate::process::{Process, free_port};
+use crate::settings;
+use crate::wait::eventually;
+use anyhow::Context as _;
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const START: Duration = Duration::from_secs(20);
+const PASSWORD: &str = "e2e-redis";
+
+/// The server and its data.
+#[derive(Debug)]
+pub struct Redis {
+    process: Process,
+    port: u16,
+    folder: PathBuf,
+}
+
+impl Redis {
+    pub(crate) async fn start(folder: &Path) -> anyhow::Result<Self> {
+        let data = folder.join("redis");
+        std::fs::create_dir_all(&data)?;
+        let port = free_port()?;
+        let redis = Self { process: launch(&data, port)?, port, folder: data };
+        redis.wait().await?;
+        Ok(redis)
+    }
+
+    /// For `FAREBOX_REDIS_URL`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://default:{PASSWORD}@127.0.0.1:{}/0", self.port)
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.kill()
+    }
+
+    /// Starts it again on the same port and data.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.process = launch(&self.folder, self.port)?;
+        self.wait().await
+    }
+
+    async fn wait(&self) -> anyhow::Result<()> {
+        eventually(START, "Redis answers", || async {
+            Ok(self.run(&["PING"]).ok().filter(|answer| answer.trim() == "PONG"))
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// The answer of one command as `redis-cli` prints it.
+    pub fn run(&self, command: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new(settings::redis_cli())
+            .args(["--no-auth-warning", "-u", &self.url()])
+            .args(command)
+            .output()
+            .context("redis-cli could not be started")?;
+        anyhow::ensure!(output.status.success(), "redis-cli: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// The sum of what many commands count, asked over one connection.
+    pub(crate) fn sum(&self, commands: impl Iterator<Item = String>) -> anyhow::Result<u64> {
+        let mut session = Command::new(settings::redis_cli())
+            .args(["--no-auth-warning", "-u", &self.url()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("redis-cli could not be started")?;
+        let commands: String = commands.map(|command| format!("{command}\n")).collect();
+        session.stdin.take().context("redis-cli without input")?.write_all(commands.as_bytes())?;
+        let output = session.wait_with_output()?;
+        let text = String::from_utf8(output.stdout)?;
+        let mut sum = 0;
+        for line in text.lines() {
+            sum += line.trim().parse::<u64>().with_context(|| format!("redis-cli answered {line:?}"))?;
+        }
+        Ok(sum)
+    }
+
+    /// How many commands of a name (`cmdstat_fcall`) were served since the start.
+    pub fn calls_of(&self, command: &str) -> anyhow::Result<u64> {
+        let statistics = self.run(&["INFO", "commandstats"])?;
+        let line =
+            statistics.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        Ok(line.and_then(|rest| rest.split(',').next()).map_or(Ok(0), str::parse)?)
+    }
+}
+
+fn launch(folder: &Path, port: u16) -> anyhow::Result<Process> {
+    let data = folder.display().to_string();
+    let port = port.to_string();
+    let arguments = [
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        &port,
+        "--requirepass",
+        PASSWORD,
+        "--dir",
+        &data,
+        "--save",
+        "",
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "everysec",
+        "--maxmemory-policy",
+        "noeviction",
+    ];
+    Process::start(&settings::redis_server(), &arguments, &BTreeMap::new(), folder.join("redis.log"))
+}
