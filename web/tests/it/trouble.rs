@@ -33,7 +33,7 @@ async fn the_style_page_exists_in_development_only() {
 #[actix_web::test]
 async fn the_banner_says_that_providers_are_simulated() {
     let world = World::fresh(SITE).await;
-    Browser::stranger(&world).get("/").await.says("providers and payments are simulated");
+    Browser::stranger(&world).get("/").await.says("payments are simulated");
     let real = Browser::stranger(&world).with(|deps| deps.site.simulated = false);
     real.get("/").await.never_says("simulated");
 }
