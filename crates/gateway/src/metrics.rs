@@ -13,6 +13,10 @@ pub struct Metrics {
     duration: Histogram,
     charged: IntCounter,
     tokens: IntCounterVec,
+    /// Settlements that the engine did not confirm at once.
+    pub settle_retries: IntCounter,
+    /// Used but not covered by hold, balance or caps.
+    pub uncollected: IntCounter,
     pub streams_open: IntGauge,
 }
 
@@ -32,8 +36,11 @@ impl Metrics {
             registry.register(Box::new(histogram.clone()))?;
             Ok(histogram)
         };
-        let charged = IntCounter::new("farebox_charged_nano_usd_total", "Nano-dollars charged")?;
-        registry.register(Box::new(charged.clone()))?;
+        let plain = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
         let streams_open = IntGauge::new("farebox_streams_open", "Requests in progress")?;
         registry.register(Box::new(streams_open.clone()))?;
         Ok(Self {
@@ -51,7 +58,9 @@ impl Metrics {
             ttft: histogram("farebox_ttft_seconds", "Arrival to first output")?,
             overhead: histogram("farebox_overhead_seconds", "Arrival to the provider being asked")?,
             duration: histogram("farebox_request_seconds", "Arrival to the end of all work")?,
-            charged,
+            charged: plain("farebox_charged_nano_usd_total", "Nano-dollars charged")?,
+            settle_retries: plain("farebox_settle_retries_total", "Settlements not confirmed at once")?,
+            uncollected: plain("farebox_uncollected_nano_usd_total", "Nano-dollars used but not covered")?,
             streams_open,
         })
     }

@@ -7,6 +7,7 @@ pub(crate) mod credits;
 pub(crate) mod epochs;
 pub(crate) mod ingest;
 pub(crate) mod notices;
+pub(crate) mod proof;
 pub(crate) mod purchases;
 pub(crate) mod sweep;
 pub(crate) mod upkeep;

@@ -1,7 +1,7 @@
 //! `farebox serve`: opens the ports of its role, runs the jobs, drains on SIGTERM.
 
 use crate::config::Config;
-use crate::jobs::{Jobs, catalog, credits, epochs, ingest, notices, purchases, sweep, upkeep};
+use crate::jobs::{Jobs, catalog, credits, epochs, ingest, notices, proof, purchases, sweep, upkeep};
 use crate::wiring::{self, House};
 use crate::{doors, telemetry};
 use anyhow::Context as _;
@@ -122,9 +122,15 @@ fn start_jobs(house: &House, role: Role, writer: ingest::Ingest) -> anyhow::Resu
         let writer = watcher.clone();
         async move { epochs::watch(&house, &writer).await }
     });
+    let booker = writer.clone();
     every(&jobs, house, ingest::PAUSE, move |house| {
-        let writer = writer.clone();
+        let writer = booker.clone();
         async move { writer.round(&house).await }
+    });
+    let (proof, prover) = (proof::Proof::new(&house.registry)?, writer.clone());
+    every(&jobs, house, Duration::from_secs(600), move |house| {
+        let (proof, writer) = (proof.clone(), prover.clone());
+        async move { proof.round(&house, &writer).await }
     });
     let gauges = upkeep::Gauges::new(&house.registry)?;
     every(&jobs, house, Duration::from_secs(2), move |house| {

@@ -163,6 +163,7 @@ impl House {
                 hold_lifetime: self.config.hold_lifetime,
                 site_url: self.config.site_url.clone(),
                 tasks: self.tasks.clone(),
+                metrics: Arc::clone(&self.metrics),
             },
             caller: Caller { upstream, accesses: self.accesses.clone(), clock: Arc::clone(&self.clock) },
             metrics: Arc::clone(&self.metrics),

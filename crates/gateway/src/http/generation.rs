@@ -4,7 +4,7 @@ use crate::http::account::AccountDoor;
 use crate::http::answer;
 use crate::refusal::Refusal;
 use actix_web::{HttpRequest, HttpResponse, web};
-use billing::HoldKey;
+use billing::{AttemptRecord, HoldKey};
 use billing::reports::{Generation, Reports};
 use kernel::ids::GenerationId;
 use serde::Deserialize;
@@ -77,16 +77,7 @@ pub fn generation_json(generation: &Generation) -> Value {
     let record = &generation.record;
     let usage = &record.usage;
     let own_key = record.provider_key.is_some();
-    let attempts: Vec<Value> = record
-        .attempts
-        .iter()
-        .map(|attempt| {
-            json!({
-                "provider_name": attempt.provider, "status": attempt.status, "outcome": attempt.outcome,
-                "started_ms": attempt.started_ms, "latency": attempt.duration_ms, "is_byok": attempt.own_key,
-            })
-        })
-        .collect();
+    let attempts: Vec<Value> = record.attempts.iter().map(attempt_json).collect();
     json!({
         "id": record.id,
         "upstream_id": record.upstream_id,
@@ -147,5 +138,12 @@ pub fn generation_json(generation: &Generation) -> Value {
         "service_tier": null,
         "user_agent": null,
         "web_search_engine": null,
+    })
+}
+
+fn attempt_json(attempt: &AttemptRecord) -> Value {
+    json!({
+        "provider_name": attempt.provider, "status": attempt.status, "outcome": attempt.outcome,
+        "started_ms": attempt.started_ms, "latency": attempt.duration_ms, "is_byok": attempt.own_key,
     })
 }

@@ -1,6 +1,7 @@
 //! Admission: the ceiling of the plan is set aside before anything is sent. A candidate that cannot be
 //! afforded leaves the plan; the request is refused only when none is left.
 
+use crate::metrics::Metrics;
 use crate::refusal::{Kind, Refusal, seconds_until};
 use crate::stage::authenticate::Caller;
 use crate::tasks::Tasks;
@@ -12,6 +13,7 @@ use chrono::{Datelike as _, Days, Months, NaiveDate, NaiveTime};
 use kernel::ids::GenerationId;
 use kernel::{Moment, MoneyError, NanoUsd};
 use routing::Candidate;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The fewest completion tokens worth a call when the client named no limit.
@@ -56,6 +58,7 @@ pub struct Cashier {
     pub site_url: String,
     /// Where settlements that the engine did not confirm are repeated.
     pub tasks: Tasks,
+    pub metrics: Arc<Metrics>,
 }
 
 /// What is to be admitted.

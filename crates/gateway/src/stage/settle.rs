@@ -1,6 +1,7 @@
 //! Settling: usage becomes a charge, the charge closes the hold. Nothing decides an amount but the rules of
 //! `billing`; nothing here is skipped when the client has left.
 
+use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::stage::admit::Cashier;
 use billing::engine::{Funding, Grant, Settled, Settlement};
@@ -9,6 +10,7 @@ use billing::price::{Extras, Priced, price};
 use billing::{Credits, GenerationRecord};
 use catalog::Endpoint;
 use kernel::{Metering, MoneyError, NanoUsd, StoreError, Usage};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a generation costs, before the engine takes it.
@@ -122,7 +124,7 @@ pub async fn settle(cashier: &Cashier, grant: &Grant, bill: &Bill, record: &Gene
             String::new()
         }
     };
-    match attempt(&cashier.credits, grant, bill, &packed).await {
+    match attempt(&cashier.credits, &cashier.metrics, grant, bill, &packed).await {
         Ok(charge) => Closed::Charged(charge),
         Err(error) => {
             let _logged = Refusal::from_store(&error);
@@ -132,11 +134,18 @@ pub async fn settle(cashier: &Cashier, grant: &Grant, bill: &Bill, record: &Gene
     }
 }
 
-async fn attempt(credits: &Credits, grant: &Grant, bill: &Bill, packed: &str) -> Result<NanoUsd, StoreError> {
+async fn attempt(
+    credits: &Credits,
+    metrics: &Metrics,
+    grant: &Grant,
+    bill: &Bill,
+    packed: &str,
+) -> Result<NanoUsd, StoreError> {
     let settlement = Settlement { amount: bill.amount, list_price: bill.list_price, record: packed };
     match credits.settle(&grant.key, grant.account, &settlement).await? {
         Settled::Done { charge, uncollected, .. } => {
             if uncollected > NanoUsd::ZERO {
+                metrics.uncollected.inc_by(uncollected.get().unsigned_abs());
                 tracing::error!(generation = %grant.key.generation, uncollected = uncollected.get(),
                     "a charge was not covered by its hold and the balance");
             }
@@ -165,11 +174,12 @@ fn retry_until_settled(cashier: &Cashier, grant: Grant, bill: Bill, packed: Stri
     const PAUSE: Duration = Duration::from_millis(500);
     // An hour: after that the sweeper and its tombstone have decided.
     const TRIES: u32 = 7200;
-    let credits = cashier.credits.clone();
+    let (credits, metrics) = (cashier.credits.clone(), Arc::clone(&cashier.metrics));
     cashier.tasks.spawn_session(async move {
         for _ in 0..TRIES {
             tokio::time::sleep(PAUSE).await;
-            if attempt(&credits, &grant, &bill, &packed).await.is_ok() {
+            metrics.settle_retries.inc();
+            if attempt(&credits, &metrics, &grant, &bill, &packed).await.is_ok() {
                 return;
             }
         }
