@@ -147,14 +147,17 @@ pub(super) async fn known(
     entries: &[&OutboxEntry],
 ) -> Result<HashMap<Uuid, Known>, StoreError> {
     let ids: Vec<Uuid> = entries.iter().map(|entry| entry.key.generation.uuid()).collect();
-    let days: Vec<chrono::NaiveDate> = ids.iter().map(|id| day_of(*id)).collect();
+    // First and last day leave only their partitions to be searched, and each by its key.
+    let days = ids.iter().map(|id| day_of(*id));
+    let (Some(first), Some(last)) = (days.clone().min(), days.max()) else { return Ok(HashMap::new()) };
     let rows = sqlx::query!(
-        "SELECT DISTINCT g.id, g.day, g.org_id, g.key_id, g.member_id, g.model, g.provider, g.prompt_tokens,
+        "SELECT g.id, g.day, g.org_id, g.key_id, g.member_id, g.model, g.provider, g.prompt_tokens,
                 g.completion_tokens, g.own_key, g.list_price_nano_usd, g.amount_nano_usd, g.provider_cost_nano_usd,
                 g.charge_nano_usd, g.closing, g.funding, g.postings, g.ticket, g.byok_month
-         FROM unnest($1::uuid[], $2::date[]) AS n (id, day) JOIN generation g ON g.id = n.id AND g.day = n.day",
+         FROM generation g WHERE g.id = ANY($1) AND g.day BETWEEN $2 AND $3",
         &ids,
-        &days
+        first,
+        last
     )
     .fetch_all(&mut **tx)
     .await
