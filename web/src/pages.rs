@@ -137,6 +137,7 @@ fn money(config: &mut ServiceConfig) {
         .route("/credits", read().to(credits::show))
         .route("/credits/confirm", read().to(credits::confirm))
         .route("/credits/purchases", post().to(purchases::begin))
+        .route("/credits/purchases", read().to(credits::elsewhere))
         .route("/credits/purchases/{id}", read().to(purchases::show))
         .route("/credits/purchases/{id}/status", read().to(purchases::status))
         .route("/usage", read().to(usage::show))

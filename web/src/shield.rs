@@ -24,6 +24,8 @@ struct TroublePage {
     status: u16,
     headline: String,
     advice: String,
+    /// Where asking again is harmless; empty for a form, which the visitor sends again themselves.
+    again: String,
 }
 
 /// The middleware.
@@ -95,7 +97,12 @@ fn explain(response: ServiceResponse<BoxBody>, basis: &Basis) -> ServiceResponse
     };
     let request = response.request().clone();
     let Some(frame) = frame_of(&request, &words.0) else { return response };
-    let page = TroublePage { frame, status: status.as_u16(), headline: words.0, advice: words.1 };
+    let again = if request.method().is_safe() && status.is_server_error() {
+        frame.here.clone()
+    } else {
+        String::new()
+    };
+    let page = TroublePage { frame, status: status.as_u16(), headline: words.0, advice: words.1, again };
     let Ok(mut page) = page_with(status, &page) else { return response };
     if let Some(wait) = response.headers().get(header::RETRY_AFTER) {
         page.headers_mut().insert(header::RETRY_AFTER, wait.clone());

@@ -2,7 +2,7 @@
 //! Step three is in `purchases`.
 
 use crate::format;
-use crate::frame::{BalanceText, Frame, page, page_with};
+use crate::frame::{BalanceText, Frame, page, page_with, see_other};
 use crate::trouble::{Answer, Trouble};
 use crate::visit::Visit;
 use accounts::Role;
@@ -105,6 +105,11 @@ pub(crate) async fn show(
     ledger: web::Data<dyn PurchaseLedger>,
 ) -> Answer {
     page(&credits_page(&visit, &fee, ledger.get_ref(), "", String::new()).await?)
+}
+
+/// The address of a sent form, opened by hand or by reloading a page of trouble.
+pub(crate) async fn elsewhere(_visit: Visit) -> Answer {
+    see_other("/credits")
 }
 
 async fn credits_page(

@@ -61,6 +61,7 @@ async fn a_store_that_is_away_is_a_503_with_retry_after_and_no_inner_words() {
     assert_eq!(page.header("retry-after"), "5");
     page.says("Nothing was changed and nothing was charged");
     page.never_says("secret host name");
+    page.says("href=\"/credits\">Try again");
     world.people.down.store(true, Ordering::SeqCst);
     let page = customer.get("/models").await;
     assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "who asks is unknown: not a signed-out page");
@@ -80,6 +81,8 @@ async fn malformed_requests_are_refused_in_words() {
     let page = customer.send(request).await;
     assert_eq!(page.status, StatusCode::BAD_REQUEST);
     page.says("This request makes no sense");
+    page.never_says("Try again</a>");
+    assert_eq!(customer.get("/credits/purchases").await.location(), "/credits");
     let large = "x".repeat(100 * 1024);
     assert_eq!(customer.post("/keys", &[("name", large.as_str())]).await.status, StatusCode::BAD_REQUEST);
 }
