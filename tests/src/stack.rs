@@ -13,8 +13,10 @@ use reqwest::Client;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
 
 const READY: Duration = Duration::from_secs(60);
 /// Starts tried: another process may take a free port before the gateway does.
@@ -216,14 +218,19 @@ impl Stack {
 
     /// Runs the binary against this stack.
     pub async fn farebox(&self, arguments: &[&str]) -> anyhow::Result<Ran> {
-        run(arguments, &self.environment).await
+        run(arguments, &self.environment, "").await
+    }
+
+    /// Runs the binary and types something into it.
+    pub async fn farebox_typing(&self, arguments: &[&str], input: &str) -> anyhow::Result<Ran> {
+        run(arguments, &self.environment, input).await
     }
 
     /// Runs the binary with further settings.
     pub async fn farebox_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> anyhow::Result<Ran> {
         let mut environment = self.environment.clone();
         environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        run(arguments, &environment).await
+        run(arguments, &environment, "").await
     }
 
     /// Proves the books: fails with the whole report when one invariant is broken.
@@ -364,23 +371,29 @@ fn secrets(redis: &Redis) -> BTreeMap<String, String> {
 async fn fill(mut environment: BTreeMap<String, String>, url: String) -> anyhow::Result<()> {
     environment.insert("FAREBOX_DATABASE_URL".to_owned(), url);
     for arguments in [["migrate"].as_slice(), &["catalog", "seed"]] {
-        let ran = run(arguments, &environment).await?;
+        let ran = run(arguments, &environment, "").await?;
         anyhow::ensure!(ran.success, "farebox {arguments:?}: {}", ran.output);
     }
     Ok(())
 }
 
-async fn run(arguments: &[&str], environment: &BTreeMap<String, String>) -> anyhow::Result<Ran> {
+async fn run(arguments: &[&str], environment: &BTreeMap<String, String>, input: &str) -> anyhow::Result<Ran> {
     let binary: &Path = &settings::farebox()?;
-    let output = tokio::process::Command::new(binary)
+    let mut child = tokio::process::Command::new(binary)
         .args(arguments)
         .env_clear()
         .envs(std::env::vars_os().filter(|(name, _)| name == "PATH"))
         .envs(environment)
-        .stdin(std::process::Stdio::null())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
-        .output()
-        .await?;
+        .spawn()?;
+    let mut stdin = child.stdin.take().context("no standard input")?;
+    // A command that reads nothing may have closed it.
+    let _read = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let output = child.wait_with_output().await?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let output_text = format!("{}{}", text(&output.stdout), text(&output.stderr));
     Ok(Ran { success: output.status.success(), output: output_text })
