@@ -164,7 +164,13 @@ mod tests {
             used: NanoUsd::new(5),
             reserved: NanoUsd::new(3),
         };
-        AuditedAccount { account: posted().account, balance, held: NanoUsd::new(3), caps: vec![cap], epoch: 1 }
+        AuditedAccount {
+            account: posted().account,
+            balance,
+            held: NanoUsd::new(3),
+            caps: vec![cap],
+            epoch: 1,
+        }
     }
 
     fn rules(engine: &AuditedAccount) -> Vec<Option<EngineRule>> {

@@ -58,6 +58,7 @@ async fn reopen(house: &House, writer: &Ingest) -> Result<(), StoreError> {
             next.push((shard, house.store.next_epoch(shard, &run_id).await?));
         }
     }
+    writer.restart(house).await?;
     writer.drain(house).await?;
     for (shard, epoch) in next {
         house.engine.open_epoch(shard, epoch).await?;

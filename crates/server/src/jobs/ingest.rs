@@ -4,8 +4,10 @@ use crate::wiring::House;
 use billing::engine::{Outbox as _, OutboxEntry};
 use billing::ledger::IngestLedger as _;
 use kernel::StoreError;
+use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge, Registry};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Entries of all shards in one transaction.
@@ -15,10 +17,22 @@ const LEASE_SECONDS: u32 = 10;
 /// Rounds without entries pause, others follow at once.
 pub(crate) const PAUSE: Duration = Duration::from_millis(40);
 
+/// Between two renewals of the lease: the token is checked in every transaction anyway.
+const RENEW_AFTER: Duration = Duration::from_secs(2);
+
+/// The lease with what was read under it.
+struct Held {
+    token: i64,
+    renewed: Duration,
+    /// Shard to the stream id up to which it is booked.
+    cursors: BTreeMap<u8, String>,
+}
+
 /// The writer of this process.
 #[derive(Clone)]
 pub(crate) struct Ingest {
     owner: String,
+    held: Arc<Mutex<Option<Held>>>,
     lag: IntGauge,
     divergences: IntCounter,
     entries: IntCounter,
@@ -34,7 +48,7 @@ impl Ingest {
         registry.register(Box::new(lag.clone()))?;
         registry.register(Box::new(divergences.clone()))?;
         registry.register(Box::new(entries.clone()))?;
-        Ok(Self { owner, lag, divergences, entries })
+        Ok(Self { owner, held: Arc::default(), lag, divergences, entries })
     }
 
     /// Books what there is, batch after batch.
@@ -53,7 +67,47 @@ impl Ingest {
 
     /// Whether this process is the writer now (it takes a free lease).
     pub(crate) async fn has_lease(&self, house: &House) -> Result<bool, StoreError> {
-        Ok(house.store.lease(&self.owner, LEASE_SECONDS).await?.is_some())
+        Ok(self.renew(house).await?.is_some())
+    }
+
+    /// Takes or renews the lease and reads the cursors under it.
+    async fn renew(&self, house: &House) -> Result<Option<i64>, StoreError> {
+        let renewed = house.clock.monotonic();
+        let Some(token) = house.store.lease(&self.owner, LEASE_SECONDS).await? else {
+            self.forget();
+            return Ok(None);
+        };
+        let cursors = house.store.cursors().await?.into_iter().collect();
+        *self.held.lock() = Some(Held { token, renewed, cursors });
+        Ok(Some(token))
+    }
+
+    fn forget(&self) {
+        *self.held.lock() = None;
+    }
+
+    /// The lease's token while it is fresh.
+    fn fresh(&self, now: Duration) -> Option<i64> {
+        let held = self.held.lock();
+        held.as_ref().filter(|held| now.saturating_sub(held.renewed) < RENEW_AFTER).map(|held| held.token)
+    }
+
+    fn cursors(&self) -> Vec<(u8, String)> {
+        let held = self.held.lock();
+        held.iter().flat_map(|held| held.cursors.iter().map(|(shard, id)| (*shard, id.clone()))).collect()
+    }
+
+    fn advance(&self, entries: &[OutboxEntry]) {
+        if let Some(held) = self.held.lock().as_mut() {
+            for entry in entries {
+                held.cursors.insert(entry.shard, entry.id.clone());
+            }
+        }
+    }
+
+    /// An epoch began: its cursors start anew.
+    pub(crate) async fn restart(&self, house: &House) -> Result<(), StoreError> {
+        self.renew(house).await.map(|_token| ())
     }
 
     /// Books until nothing is left.
@@ -64,17 +118,24 @@ impl Ingest {
 
     /// One batch; whether there may be more.
     async fn batch(&self, house: &House) -> Result<bool, StoreError> {
-        let Some(lease) = house.store.lease(&self.owner, LEASE_SECONDS).await? else { return Ok(false) };
-        let cursors = house.store.cursors().await?;
-        let entries = house.engine.read(&cursors, BATCH).await?;
+        let lease = match self.fresh(house.clock.monotonic()) {
+            Some(token) => token,
+            None => match self.renew(house).await? {
+                Some(token) => token,
+                None => return Ok(false),
+            },
+        };
+        let entries = house.engine.read(&self.cursors(), BATCH).await?;
         self.measure(house, entries.first());
         if entries.is_empty() {
             return Ok(false);
         }
-        let done = house.store.ingest(lease, &entries).await?;
+        let done = house.store.ingest(lease, &entries).await.inspect_err(|_unknown| self.forget())?;
         if done.lost_lease {
+            self.forget();
             return Ok(false);
         }
+        self.advance(&entries);
         self.entries.inc_by(u64::try_from(entries.len()).unwrap_or(u64::MAX));
         if done.divergences > 0 {
             tracing::error!(divergences = done.divergences, "balances of ledger and engine differ");
