@@ -22,7 +22,8 @@ pub fn render_reply(reply: &Reply, context: &FaceContext, usage_json: Option<&st
         bytes
     });
     out.optional("service_tier", reply.service_tier.as_ref());
-    out.optional("system_fingerprint", reply.system_fingerprint.as_ref());
+    // Null when the provider sent none: clients of this API require the member.
+    out.value("system_fingerprint", &reply.system_fingerprint);
     if let Some(usage) = usage_json {
         out.raw("usage", usage);
     }
