@@ -26,7 +26,6 @@ pub(super) struct ModelJson<'a> {
     supported_voices: Nothing,
     knowledge_cutoff: Option<&'a str>,
     expiration_date: Nothing,
-    benchmarks: Nothing,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning: Option<Reasoning>,
     links: Links,
@@ -188,7 +187,6 @@ pub(super) fn model(listing: &Listing) -> Option<ModelJson<'_>> {
         supported_voices: None,
         knowledge_cutoff: model.knowledge_cutoff.as_deref(),
         expiration_date: None,
-        benchmarks: None,
         reasoning: model.reasoning.then_some(Reasoning { mandatory: false }),
         links: Links { details: format!("/api/v1/models/{}/endpoints", model.slug) },
     })
@@ -224,6 +222,7 @@ struct EndpointJson<'a> {
     supported_parameters: &'a [String],
     supports_tool_choice: ToolChoice,
     supports_implicit_caching: bool,
+    supports_diarization: bool,
     native_tools: Empty,
     service_tier: Nothing,
     #[serde(flatten)]
@@ -269,6 +268,7 @@ pub(super) fn endpoints<'a>(
                 function: choice,
             },
             supports_implicit_caching: endpoint.tariff.rates.cache_read.is_some(),
+            supports_diarization: false,
             native_tools: Empty {},
             service_tier: None,
             stats: stats(endpoint.id).unwrap_or_default(),
