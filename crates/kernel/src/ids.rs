@@ -19,17 +19,47 @@ pub fn new_uuid_v7(clock: &dyn Clock, rng: &dyn Entropy) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
 }
 
+/// 62^10: ten digits at a time come from 64 bits, because dividing 128 bits digit by digit costs a microsecond.
+const TEN_DIGITS: u128 = 839_299_365_868_340_224;
+/// Digits of an id: 128 bits in base62.
+const DIGITS: usize = 22;
+
 /// Writes `value` in base62, left-padded with zeros to `width` characters.
 #[must_use]
-pub fn base62(mut value: u128, width: usize) -> String {
-    let mut digits = Vec::with_capacity(width);
-    while value > 0 || digits.len() < width {
-        let index = usize::try_from(value % 62).unwrap_or_default();
-        digits.push(BASE62.get(index).copied().unwrap_or(b'0'));
-        value /= 62;
+pub fn base62(value: u128, width: usize) -> String {
+    let digits = digits(value);
+    let text = std::str::from_utf8(&digits).unwrap_or_default();
+    let significant = text.trim_start_matches('0');
+    if significant.len() >= width {
+        return significant.to_owned();
     }
-    digits.reverse();
-    digits.into_iter().map(char::from).collect()
+    // Most widths are those of ids, or of a part of one.
+    match text.get(DIGITS.saturating_sub(width)..) {
+        Some(padded) if width <= DIGITS => padded.to_owned(),
+        _ => format!("{text:0>width$}"),
+    }
+}
+
+fn digits(value: u128) -> [u8; DIGITS] {
+    let mut digits = [b'0'; DIGITS];
+    let mut rest = value;
+    for ten in digits.rchunks_mut(10) {
+        let mut low = u64::try_from(rest % TEN_DIGITS).unwrap_or_default();
+        rest /= TEN_DIGITS;
+        for digit in ten.iter_mut().rev() {
+            let index = usize::try_from(low % 62).unwrap_or_default();
+            *digit = BASE62.get(index).copied().unwrap_or(b'0');
+            low /= 62;
+        }
+    }
+    digits
+}
+
+/// Writes an id without allocating.
+fn write_id(f: &mut std::fmt::Formatter<'_>, prefix: &str, uuid: Uuid) -> std::fmt::Result {
+    let digits = digits(uuid.as_u128());
+    f.write_str(prefix)?;
+    f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
 }
 
 /// Reads base62; `None` for foreign characters or more than 128 bits.
@@ -75,7 +105,7 @@ macro_rules! declare_id {
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, "{}{}", Self::PREFIX, base62(self.0.as_u128(), 22))
+                write_id(f, Self::PREFIX, self.0)
             }
         }
 
@@ -247,6 +277,27 @@ mod tests {
                 assert_eq!(id.created_at().timestamp_millis(), millis);
                 assert_eq!(id.uuid().get_version_num(), 7);
             }
+        }
+    }
+
+    #[test]
+    fn base62_is_that_of_the_schoolbook_at_every_width() {
+        fn schoolbook(mut value: u128, width: usize) -> String {
+            let mut digits = Vec::new();
+            while value > 0 || digits.len() < width {
+                digits.push(char::from(BASE62[usize::try_from(value % 62).unwrap()]));
+                value /= 62;
+            }
+            digits.into_iter().rev().collect()
+        }
+        let edges = [0, 1, 61, 62, TEN_DIGITS - 1, TEN_DIGITS, TEN_DIGITS * TEN_DIGITS, u128::MAX];
+        let spread = (0..128).map(|bit| (1_u128 << bit) | 0x5A5A_1234);
+        for value in edges.into_iter().chain(spread) {
+            for width in [0, 1, 6, 11, 20, 21, 22, 25] {
+                assert_eq!(base62(value, width), schoolbook(value, width), "{value} {width}");
+            }
+            let id = OrgId::from_uuid(Uuid::from_u128(value));
+            assert_eq!(id.to_string(), format!("org_{}", schoolbook(value, 22)));
         }
     }
 
