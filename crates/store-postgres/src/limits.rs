@@ -4,6 +4,7 @@
 
 use crate::PgStore;
 use crate::error::Named as _;
+use crate::windows::Starts;
 use accounts::api_key::LimitReset;
 use billing::engine::CapPeriod;
 use kernel::ids::{AccountId, MemberId, OrgId, WorkspaceId};
@@ -95,12 +96,12 @@ pub(crate) async fn put(
     .execute(&mut **tx)
     .await
     .named("cap: new window")?;
-    let account = sqlx::query_scalar!(
-        "INSERT INTO cap (account_id, cap_id, owner_id, limit_nano_usd, period, updated_at)
+    let row = sqlx::query!(
+        r#"INSERT INTO cap (account_id, cap_id, owner_id, limit_nano_usd, period, updated_at)
          SELECT id, $2, $3, $4, $5, $6 FROM account WHERE org_id = $1
          ON CONFLICT (account_id, cap_id) DO UPDATE
          SET limit_nano_usd = EXCLUDED.limit_nano_usd, period = EXCLUDED.period, updated_at = EXCLUDED.updated_at
-         RETURNING account_id",
+         RETURNING account_id, (xmax = 0) AS "is_new!""#,
         org.uuid(),
         owner.cap,
         owner.id,
@@ -111,7 +112,43 @@ pub(crate) async fn put(
     .fetch_optional(&mut **tx)
     .await
     .named("cap: put")?;
-    tell(tx, account, owner).await
+    if let Some(row) = row.as_ref().filter(|row| row.is_new) {
+        count_the_past(tx, row.account_id, owner, period, at).await?;
+    }
+    tell(tx, row.map(|row| row.account_id), owner).await
+}
+
+/// A first limit on a key that was used before counts what it used in the current window. A cap that was
+/// there before keeps its own count, which is the engine's.
+async fn count_the_past(
+    tx: &mut Transaction<'_, Postgres>,
+    account: Uuid,
+    owner: &Owner,
+    period: CapPeriod,
+    at: Moment,
+) -> Result<(), StoreError> {
+    let starts = Starts::of(at);
+    let from = match period {
+        CapPeriod::Total => chrono::NaiveDate::from_ymd_opt(2000, 1, 1).unwrap_or_default(),
+        CapPeriod::Daily => starts.day,
+        CapPeriod::Weekly => starts.week,
+        CapPeriod::Monthly => starts.month,
+    };
+    sqlx::query!(
+        "INSERT INTO cap_usage (account_id, cap_id, window_id, used_nano_usd)
+         SELECT $1, $2, $3, sum(charge_nano_usd)::bigint FROM usage_daily
+         WHERE key_id = $4 AND day >= $5 HAVING sum(charge_nano_usd) > 0
+         ON CONFLICT DO NOTHING",
+        account,
+        owner.cap,
+        period.window(at),
+        owner.id,
+        from
+    )
+    .execute(&mut **tx)
+    .await
+    .named("cap: past usage")?;
+    Ok(())
 }
 
 /// Removes a cap; none is fine too.

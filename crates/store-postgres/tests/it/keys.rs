@@ -106,6 +106,38 @@ async fn a_limit_becomes_a_cap_and_follows_its_changes() {
 }
 
 #[tokio::test]
+async fn a_first_limit_on_a_used_key_counts_what_the_window_used() {
+    with_db(async |db| {
+        let (org, member) = customer(&db.store, "ana@example.com").await;
+        let new = new_key(&org, member, 1);
+        let key = db.store.add_key(&new).await.unwrap();
+        // Yesterday 30, today (noon() is on 2026-11-20) 12; another key's use does not count.
+        db.sql(
+            "INSERT INTO usage_daily
+             SELECT k.org_id, u.day, 'a/m', 'p', u.key, k.creator_id, 1, 1, 1, u.charge, 0, 0 FROM api_key k,
+             LATERAL (VALUES (k.id, '2026-11-19'::date, 30), (k.id, '2026-11-20', 12),
+                             (k.org_id, '2026-11-20', 500)) AS u (key, day, charge)",
+        )
+        .await;
+        let id = CapId(key_cap(key.id));
+        let set = async |reset| {
+            let change = KeyChange {
+                limit: Some(Some(NanoUsd::new(100))),
+                limit_reset: Some(reset),
+                ..KeyChange::default()
+            };
+            db.store.change_key(org.id, &new.hash, &change, noon()).await.unwrap();
+            db.store.cap(org.account.account, &id, noon()).await.unwrap().unwrap().used.get()
+        };
+        assert_eq!(set(LimitReset::Daily).await, 12);
+        // Raising or repeating it keeps the count; a change of period starts a new window.
+        assert_eq!(set(LimitReset::Daily).await, 12);
+        assert_eq!(set(LimitReset::None).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_record_names_the_caps_of_member_workspace_and_organization() {
     with_db(async |db| {
         let (org, member) = customer(&db.store, "ana@example.com").await;
