@@ -102,20 +102,23 @@ const staffPages = [
 
 const fresh = async () => new Visitor(await (await browser.newContext()).newPage());
 
-await tour("pages for everyone", await fresh(), guestPages);
+async function account() {
+  const member = await fresh();
+  await member.open("/sign-in");
+  await member.signIn(stack.demo_email, stack.demo_password);
+  await member.page.waitForURL("**/dashboard");
+  await tour("pages of an account", member, accountPages);
+}
 
-const member = await fresh();
-await member.open("/sign-in");
-await member.signIn(stack.demo_email, stack.demo_password);
-await member.page.waitForURL("**/dashboard");
-await tour("pages of an account", member, accountPages);
+async function desk() {
+  const staff = await fresh();
+  await tour("staff's sign-in", staff, [["staff-sign-in", `${staffSite}/sign-in`]]);
+  await staff.open(`${staffSite}/sign-in`);
+  await staff.signIn(stack.staff_email, stack.staff_password);
+  await staff.page.waitForURL("**/drafts");
+  await tour("the staff desk", staff, staffPages);
+}
 
-const staff = await fresh();
-await staff.open(`${staffSite}/sign-in`);
-await tour("staff's sign-in", staff, [["staff-sign-in", `${staffSite}/sign-in`]]);
-await staff.signIn(stack.staff_email, stack.staff_password);
-await staff.page.waitForURL("**/drafts");
-await tour("the staff desk", staff, staffPages);
-
+await Promise.all([tour("pages for everyone", await fresh(), guestPages), account(), desk()]);
 await browser.close();
 finish();

@@ -41,7 +41,7 @@ await step("apiKeys", async () => {
   equal((await manager.apiKeys.get({ hash })).data.limit, 2, "limit");
   const changed = await manager.apiKeys.update({ hash, requestBody: { disabled: true } });
   equal(changed.data.disabled, true, "disabled");
-  check((await manager.apiKeys.list()).result.data.some((key) => key.hash === hash), "not listed");
+  check((await manager.apiKeys.list()).data.some((key) => key.hash === hash), "not listed");
   equal((await manager.apiKeys.delete({ hash })).deleted, true, "deleted");
 });
 

@@ -102,7 +102,7 @@ with step("api_keys: list, get, update, delete"):
     equal(manager.api_keys.get(hash=handle).data.name, "Drop-in", "name")
     changed = manager.api_keys.update(hash=handle, name="Renamed", disabled=True, limit_reset=None).data
     equal((changed.name, changed.disabled), ("Renamed", True), "changed")
-    equal(manager.api_keys.delete(hash=handle).deleted, True, "deleted")
+    equal(manager.api_keys.delete(hash=handle).DELETED, True, "deleted")
     assert raises(refusals.NotFoundResponseError, lambda: manager.api_keys.get(hash=handle)).message
 
 with step("refusals are the client's own classes"):

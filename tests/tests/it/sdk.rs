@@ -12,12 +12,13 @@ use std::time::Duration;
 async fn official_clients_parse_what_the_simulators_send() {
     let stack = Stack::start(Options { gateways: 0, ..Options::default() }).await.unwrap();
     let scripts = Scripts::of_simulators(&stack).unwrap();
-    tokio::try_join!(
+    // Each to its end, so that every script tells all that it found.
+    let (python, node, payments) = tokio::join!(
         scripts.python("simulator.py"),
         scripts.node("simulator.mjs"),
         scripts.python("payments.py")
-    )
-    .unwrap();
+    );
+    python.and(node).and(payments).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,7 +32,8 @@ async fn the_clients_of_openrouter_and_openai_work_by_changing_the_base_url() {
         .unwrap()
         .with("FAREBOX_EMPTY_KEY", &empty.secret)
         .with("FAREBOX_FAULTY_MODELS", &format!("{limited},{down}"));
-    tokio::try_join!(scripts.python("dropin.py"), scripts.node("dropin.mjs")).unwrap();
+    let (python, node) = tokio::join!(scripts.python("dropin.py"), scripts.node("dropin.mjs"));
+    python.and(node).unwrap();
     scripts.python("refusals.py").await.unwrap();
     stack.settled(Duration::from_secs(10)).await.unwrap();
     stack.verify().await.unwrap();
