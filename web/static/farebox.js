@@ -28,6 +28,9 @@ for (const form of document.querySelectorAll("form[data-instant]")) {
   });
 }
 
+// On small screens the account's tabs scroll: the current one is brought into sight.
+document.querySelector(".tabs-nav a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // A form is sent once: the second click of a double click buys nothing.
 for (const form of document.querySelectorAll("form[data-once]")) {
   form.addEventListener("submit", (event) => {
