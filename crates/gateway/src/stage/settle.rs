@@ -23,7 +23,7 @@ pub struct Bill {
     /// What the provider costs us, rounded up; zero with an own key.
     pub provider_cost: NanoUsd,
     pub priced: Priced,
-    /// `exact`, `estimated`, `capped` or `nothing`.
+    /// `exact`, `estimated` or `nothing`. What was cut at its hold is an estimate.
     pub source: &'static str,
 }
 
@@ -51,7 +51,7 @@ impl Bill {
     };
 
     /// Prices a metering. An estimate is never above the hold; a usage that contradicts itself or is far above
-    /// the hold is capped at the hold and marked for review.
+    /// the hold is capped at the hold and marked as an estimate.
     #[must_use]
     pub fn of(metering: &Metering, rules: &BillRules<'_>) -> Self {
         let Some(usage) = metering.usage() else { return Self::FREE };
@@ -61,7 +61,7 @@ impl Bill {
             Ok(bill) => bill,
             Err(error) => {
                 tracing::error!(%error, endpoint = %rules.endpoint.tag, "a usage could not be priced");
-                Self { amount: rules.held, list_price: rules.held, source: "capped", ..Self::FREE }
+                Self { amount: rules.held, list_price: rules.held, source: "estimated", ..Self::FREE }
             }
         }
     }
@@ -96,7 +96,13 @@ impl Bill {
     fn capped(self, rules: &BillRules<'_>) -> Self {
         tracing::warn!(endpoint = %rules.endpoint.tag, amount = self.amount.get(), held = rules.held.get(),
             "a usage far above its hold was capped");
-        Self { amount: rules.held, source: "capped", ..self }
+        match rules.funding {
+            // The books know a price that was cut at its hold as an estimate.
+            Funding::Credits => {
+                Self { amount: rules.held, list_price: rules.held, source: "estimated", ..self }
+            }
+            Funding::OwnKey => Self { amount: rules.held, ..self },
+        }
     }
 }
 
