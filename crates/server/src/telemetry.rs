@@ -4,7 +4,11 @@ use crate::config::Config;
 use anyhow::Context as _;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -25,9 +29,38 @@ pub(crate) fn tracing(config: &Config) -> anyhow::Result<Option<SdkTracerProvide
         .build()
         .context("the OTLP exporter could not be built")?;
     let provider = SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
+        .with_batch_exporter(OnRuntime { exporter: Arc::new(exporter), runtime: Handle::current() })
         .with_resource(Resource::builder().with_service_name("farebox").build())
         .build();
     opentelemetry::global::set_tracer_provider(provider.clone());
     Ok(Some(provider))
+}
+
+/// Sends on the service's own runtime: batches are made on a thread that has none, and the HTTP client needs one.
+#[derive(Debug)]
+struct OnRuntime {
+    exporter: Arc<opentelemetry_otlp::SpanExporter>,
+    runtime: Handle,
+}
+
+impl SpanExporter for OnRuntime {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let exporter = Arc::clone(&self.exporter);
+        let sent = self.runtime.spawn(async move { exporter.export(batch).await });
+        sent.await.unwrap_or_else(|ended| Err(OTelSdkError::InternalFailure(ended.to_string())))
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        if let Some(exporter) = Arc::get_mut(&mut self.exporter) {
+            exporter.set_resource(resource);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Epochs: an epoch names one life of one Redis process. A Redis that is new, restarted or promoted gets the
 //! next epoch from PostgreSQL before it serves anybody; all processes learn it.
 
-use crate::jobs::ingest::Ingest;
+use crate::jobs::ingest::{self, Ingest};
 use crate::wiring::House;
 use billing::engine::{EngineAudit as _, EngineUpkeep as _, SHARDS};
 use billing::ledger::Ledger as _;
@@ -59,10 +59,11 @@ async fn reopen(house: &House, writer: &Ingest) -> Result<(), StoreError> {
         }
     }
     writer.restart(house).await?;
-    writer.drain(house).await?;
-    for (shard, epoch) in next {
-        house.engine.open_epoch(shard, epoch).await?;
+    let drained = writer.drain(house).await?;
+    for (shard, epoch) in &next {
+        house.engine.open_epoch(*shard, *epoch).await?;
     }
+    ingest::trim_drained(house, &drained, &next).await?;
     refresh(house).await?;
     load_holders(house).await
 }

@@ -110,30 +110,41 @@ impl Ingest {
         self.renew(house).await.map(|_token| ())
     }
 
-    /// Books until nothing is left.
-    pub(crate) async fn drain(&self, house: &House) -> Result<(), StoreError> {
-        while self.batch(house).await? {}
-        Ok(())
+    /// Books until nothing is left, and gives each shard's last entry. Nothing is trimmed: a Redis whose epochs
+    /// are not open yet refuses to, and [`trim_drained`] does it once they are.
+    pub(crate) async fn drain(&self, house: &House) -> Result<BTreeMap<u8, String>, StoreError> {
+        let mut last = BTreeMap::new();
+        while let Some(entries) = self.book(house).await? {
+            last.extend(entries.into_iter().map(|entry| (entry.shard, entry.id)));
+        }
+        Ok(last)
     }
 
     /// One batch; whether there may be more.
     async fn batch(&self, house: &House) -> Result<bool, StoreError> {
+        let Some(entries) = self.book(house).await? else { return Ok(false) };
+        trim(house, &entries).await?;
+        Ok(true)
+    }
+
+    /// Books one batch and gives it; `None` when there is nothing to book, or another writer does it.
+    async fn book(&self, house: &House) -> Result<Option<Vec<OutboxEntry>>, StoreError> {
         let lease = match self.fresh(house.clock.monotonic()) {
             Some(token) => token,
             None => match self.renew(house).await? {
                 Some(token) => token,
-                None => return Ok(false),
+                None => return Ok(None),
             },
         };
         let entries = house.engine.read(&self.cursors(), BATCH).await?;
         self.measure(house, entries.first());
         if entries.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let done = house.store.ingest(lease, &entries).await.inspect_err(|_unknown| self.forget())?;
         if done.lost_lease {
             self.forget();
-            return Ok(false);
+            return Ok(None);
         }
         self.advance(&entries);
         self.entries.inc_by(u64::try_from(entries.len()).unwrap_or(u64::MAX));
@@ -141,8 +152,7 @@ impl Ingest {
             tracing::error!(divergences = done.divergences, "balances of ledger and engine differ");
             self.divergences.inc_by(done.divergences);
         }
-        trim(house, &entries).await?;
-        Ok(true)
+        Ok(Some(entries))
     }
 
     fn measure(&self, house: &House, oldest: Option<&OutboxEntry>) {
@@ -158,6 +168,20 @@ async fn trim(house: &House, entries: &[OutboxEntry]) -> Result<(), StoreError> 
         entries.iter().map(|entry| (entry.shard, (entry.epoch, entry.id.as_str()))).collect();
     for (shard, (epoch, id)) in last {
         house.engine.trim(shard, epoch, id).await?;
+    }
+    Ok(())
+}
+
+/// Forgets what was drained before these epochs were opened.
+pub(crate) async fn trim_drained(
+    house: &House,
+    drained: &BTreeMap<u8, String>,
+    opened: &[(u8, i64)],
+) -> Result<(), StoreError> {
+    for (shard, epoch) in opened {
+        if let Some(id) = drained.get(shard) {
+            house.engine.trim(*shard, *epoch, id).await?;
+        }
     }
     Ok(())
 }
