@@ -80,7 +80,7 @@ impl Customer {
         let shown = page.body.split_once("id=\"secret\">").map(|(_, rest)| rest);
         let secret = shown.and_then(|rest| rest.split('<').next());
         let secret = secret.with_context(|| format!("no key was shown ({})", page.status))?;
-        Ok(stack.key(0, secret)?)
+        stack.key(0, secret)
     }
 
     /// Stores an own key at a provider through the form.
@@ -139,7 +139,6 @@ impl Key {
     }
 
     /// A request below the API's base with this key.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.secret)
     }

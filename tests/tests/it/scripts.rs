@@ -113,7 +113,7 @@ async fn seeded(stack: &Stack) -> anyhow::Result<Value> {
     let ran = stack.farebox(&["dev-seed"]).await?;
     anyhow::ensure!(ran.success, "dev-seed failed: {}", ran.output);
     let start = ran.output.find('{').context("dev-seed printed no JSON")?;
-    let json = &ran.output[start..];
+    let json = ran.output.get(start..).unwrap_or_default();
     let first = serde_json::Deserializer::from_str(json).into_iter().next();
     Ok(first.context("dev-seed printed no JSON")??)
 }
