@@ -17,6 +17,11 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Sends a request and reads its answer.
+    pub async fn of(request: reqwest::RequestBuilder) -> anyhow::Result<Self> {
+        Self::read(request.send().await?).await
+    }
+
     pub(crate) async fn read(answer: reqwest::Response) -> anyhow::Result<Self> {
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let text = answer.text().await?;

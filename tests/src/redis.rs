@@ -57,21 +57,25 @@ impl Redis {
         Ok(())
     }
 
+    /// `redis-cli`, told where this Redis is.
+    #[must_use]
+    pub fn client(&self) -> Command {
+        let mut client = Command::new(settings::redis_cli());
+        client.args(["--no-auth-warning", "-u", &self.url()]);
+        client
+    }
+
     /// The answer of one command as `redis-cli` prints it.
     pub fn run(&self, command: &[&str]) -> anyhow::Result<String> {
-        let output = Command::new(settings::redis_cli())
-            .args(["--no-auth-warning", "-u", &self.url()])
-            .args(command)
-            .output()
-            .context("redis-cli could not be started")?;
+        let output = self.client().args(command).output().context("redis-cli could not be started")?;
         anyhow::ensure!(output.status.success(), "redis-cli: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
     }
 
     /// The sum of what many commands count, asked over one connection.
     pub(crate) fn sum(&self, commands: impl Iterator<Item = String>) -> anyhow::Result<u64> {
-        let mut session = Command::new(settings::redis_cli())
-            .args(["--no-auth-warning", "-u", &self.url()])
+        let mut session = self
+            .client()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -85,14 +89,6 @@ impl Redis {
             sum += line.trim().parse::<u64>().with_context(|| format!("redis-cli answered {line:?}"))?;
         }
         Ok(sum)
-    }
-
-    /// How many commands of a name (`cmdstat_fcall`) were served since the start.
-    pub fn calls_of(&self, command: &str) -> anyhow::Result<u64> {
-        let statistics = self.run(&["INFO", "commandstats"])?;
-        let line =
-            statistics.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
-        Ok(line.and_then(|rest| rest.split(',').next()).map_or(Ok(0), str::parse)?)
     }
 }
 

@@ -2,4 +2,36 @@
 //! books where money moved.
 
 #[cfg(test)]
+mod aborts;
+#[cfg(test)]
+mod books_over_http;
+#[cfg(test)]
+mod byok_edge;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod journey;
+#[cfg(test)]
+mod jwt;
+#[cfg(test)]
+mod malformed;
+#[cfg(test)]
+mod malformed_bodies;
+#[cfg(test)]
+mod overspend;
+#[cfg(test)]
+mod provider_add;
+#[cfg(test)]
+mod revocation;
+#[cfg(test)]
+mod scripts;
+#[cfg(test)]
+mod sdk;
+#[cfg(test)]
 mod smoke;
+#[cfg(test)]
+mod staff;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod telemetry;
