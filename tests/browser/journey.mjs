@@ -74,6 +74,7 @@ await step("creates a key, which is shown once and copied", async () => {
   const shown = await page.content();
   check(shown.includes(stack.base_url), "the snippets do not name the base URL");
   await visitor.click("link", "I have copied the key");
+  await page.getByRole("heading", { name: "API keys" }).waitFor();
   check(!(await page.content()).includes(key), "the list shows the key again");
 });
 
@@ -112,8 +113,10 @@ await step("usage and log show the calls, and a receipt their cost", async () =>
   const shown = await page.locator(".figure", { hasText: "Spent" }).locator("b").getAttribute("title");
   equal(nanos(shown.replace("Exactly ", "")), spent, "spent");
   await visitor.click("link", "Logs");
+  await page.waitForURL("**/logs");
   equal(await page.locator("tbody tr").count(), 6, "rows");
   await page.locator(`a[href="/logs/${calls[0].id}"]`).click();
+  await page.getByRole("heading", { name: "Receipt" }).waitFor();
   const receipt = await page.locator("main").innerText();
   check(receipt.includes(calls[0].id) && receipt.includes("My first program"), receipt);
   const charge = await page.locator("section", { hasText: "Charge" }).locator("b").first().innerText();
@@ -168,6 +171,7 @@ await step("a declined card charges nothing, and another one pays", async () => 
   await visitor.sees("Your card was declined");
   equal(await credits(), before, "credits after the decline");
   await page.getByRole("button", { name: "Cancel and go back" }).click();
+  await page.waitForURL(/\/credits\/purchases\//);
   const back = await page.locator("main").innerText();
   check(/nothing was charged|not paid/i.test(back), back);
   await page.getByRole("link", { name: "Back to the payment page" }).click();

@@ -54,8 +54,9 @@ async function tour(title, visitor, pages) {
 
 async function firstLink(visitor, list, selector) {
   await visitor.open(list);
+  const before = visitor.page.url();
   await visitor.page.locator(selector).first().click();
-  await visitor.page.waitForLoadState();
+  await visitor.page.waitForURL((url) => url.href !== before);
 }
 
 const guestPages = [
@@ -71,6 +72,7 @@ const accountPages = [
     await visitor.open("/keys/new");
     await visitor.type("Name", "Photographed");
     await visitor.click("button", "Create key");
+    await visitor.page.locator("#secret").waitFor();
   }],
   ["key-delete", async (visitor) => {
     await visitor.open("/keys");
@@ -95,7 +97,10 @@ const staffPages = [
     await visitor.click("button", "Make a draft");
     await visitor.page.waitForURL("**/drafts/*");
   }],
-  ["staff-discarded", (visitor) => visitor.click("button", "Discard draft")],
+  ["staff-discarded", async (visitor) => {
+    await visitor.click("button", "Discard draft");
+    await visitor.page.waitForURL("**/drafts?*");
+  }],
   ["staff-prices", `${staffSite}/prices`],
   ["staff-history", (visitor) => firstLink(visitor, `${staffSite}/prices?q=${MODEL}`, "a[href^='/prices/']")],
 ];

@@ -140,6 +140,7 @@ await step("a later effective date waits", async () => {
   }
   await staff.open(`${staffSite}/prices?q=${LATER}`);
   await page.getByRole("link", { name: LATER }).first().click();
+  await page.waitForURL("**/prices/*");
   const history = await page.locator("tbody").innerText();
   check(history.includes("0.12") && history.includes(process.env.FAREBOX_STAFF_EMAIL), history);
 });
