@@ -45,7 +45,7 @@ fn doors(house: &House, engine: &Arc<RedisEngine>, attempts: &Arc<Attempts>) -> 
     };
     Ok(Doors {
         chat: ChatDoor {
-            pipeline: house.pipeline(engine)?,
+            pipeline: Arc::new(house.pipeline(engine)?),
             tasks: house.tasks.clone(),
             entropy: Arc::clone(&house.entropy),
         },
@@ -248,14 +248,10 @@ async fn exposition(registry: Data<prometheus::Registry>) -> HttpResponse {
     }
 }
 
-/// One engine a worker; each is driven by whoever uses it.
-pub(crate) async fn engines(house: &House) -> anyhow::Result<Vec<Arc<RedisEngine>>> {
-    let mut engines = Vec::new();
-    for _ in 0..house.config.workers {
-        let url = house.config.redis_url.expose_secret();
-        let engine =
-            RedisEngine::connect(url, house.epochs.clone()).await.context("Redis does not answer")?;
-        engines.push(Arc::new(engine));
-    }
-    Ok(engines)
+/// One engine a worker. Each connects on its worker's own thread, with the first request there; that Redis
+/// answers at all was seen when the house was built.
+pub(crate) fn engines(house: &House) -> anyhow::Result<Vec<Arc<RedisEngine>>> {
+    let url = house.config.redis_url.expose_secret();
+    let engine = |_worker| Ok(Arc::new(RedisEngine::on_first_use(url, house.epochs.clone())?));
+    (0..house.config.workers).map(engine).collect()
 }

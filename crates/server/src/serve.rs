@@ -35,7 +35,7 @@ pub(crate) async fn run(config: Config, role: Role) -> anyhow::Result<()> {
     let mut handles = Vec::new();
     let mut servers = Vec::new();
     if role != Role::Staff {
-        servers.push(doors::public(&house, &doors::engines(&house).await?)?);
+        servers.push(doors::public(&house, &doors::engines(&house)?)?);
     }
     if role != Role::Gateway {
         servers.push(doors::staff(&house)?);

@@ -25,13 +25,19 @@ pub struct RedisEngine {
 impl RedisEngine {
     /// Connects; `load_library` must have run against this Redis before the first act.
     pub async fn connect(url: &str, epochs: Epochs) -> Result<Self, StoreError> {
-        let client = redis::Client::open(url).map_err(|fault| trouble("the address", fault))?;
-        let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(ANSWER_WITHIN))
-            .set_connection_timeout(Some(CONNECT_WITHIN));
+        let (client, config) = settings(url)?;
         let connection = ConnectionManager::new_with_config(client, config)
             .await
             .map_err(|fault| trouble("connecting", fault))?;
+        Ok(Self { connection, epochs })
+    }
+
+    /// Connects with its first act. The connection is then driven by the thread of that act, so that an
+    /// engine of one worker costs no hand-off between threads.
+    pub fn on_first_use(url: &str, epochs: Epochs) -> Result<Self, StoreError> {
+        let (client, config) = settings(url)?;
+        let connection = ConnectionManager::new_lazy_with_config(client, config)
+            .map_err(|fault| trouble("the address", fault))?;
         Ok(Self { connection, epochs })
     }
 
@@ -86,6 +92,14 @@ impl RedisEngine {
         let mut connection = self.connection.clone();
         commands.query_async(&mut connection).await.map_err(|fault| trouble(what, fault))
     }
+}
+
+fn settings(url: &str) -> Result<(redis::Client, ConnectionManagerConfig), StoreError> {
+    let client = redis::Client::open(url).map_err(|fault| trouble("the address", fault))?;
+    let config = ConnectionManagerConfig::new()
+        .set_response_timeout(Some(ANSWER_WITHIN))
+        .set_connection_timeout(Some(CONNECT_WITHIN));
+    Ok((client, config))
 }
 
 /// One function call in the making.

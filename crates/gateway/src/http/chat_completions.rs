@@ -30,7 +30,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// What the chat door needs.
 #[derive(Clone)]
 pub struct ChatDoor {
-    pub pipeline: Pipeline,
+    pub pipeline: Arc<Pipeline>,
     pub tasks: Tasks,
     pub entropy: Arc<dyn Entropy>,
 }
@@ -62,7 +62,7 @@ pub async fn create(request: HttpRequest, payload: web::Payload, door: web::Data
         Ok(body) => {
             let received = received(&request, generation, arrived, body);
             let (sink, inbox) = client::channel();
-            let pipeline = door.pipeline.clone();
+            let pipeline = Arc::clone(&door.pipeline);
             pipeline.metrics.streams_open.inc();
             door.tasks.spawn_session(async move {
                 pipeline.run(received, sink).await;
