@@ -119,7 +119,7 @@ pub(crate) async fn put(
 }
 
 /// A first limit on a key that was used before counts what it used in the current window. A cap that was
-/// there before keeps its own count, which is the engine's.
+/// there before, even if it was removed in between, keeps its own count, which is the engine's.
 async fn count_the_past(
     tx: &mut Transaction<'_, Postgres>,
     account: Uuid,
@@ -137,8 +137,9 @@ async fn count_the_past(
     sqlx::query!(
         "INSERT INTO cap_usage (account_id, cap_id, window_id, used_nano_usd)
          SELECT $1, $2, $3, sum(charge_nano_usd)::bigint FROM usage_daily
-         WHERE key_id = $4 AND day >= $5 HAVING sum(charge_nano_usd) > 0
-         ON CONFLICT DO NOTHING",
+         WHERE key_id = $4 AND day >= $5
+           AND NOT EXISTS (SELECT 1 FROM cap_usage WHERE account_id = $1 AND cap_id = $2)
+         HAVING sum(charge_nano_usd) > 0",
         account,
         owner.cap,
         period.window(at),
@@ -151,7 +152,8 @@ async fn count_the_past(
     Ok(())
 }
 
-/// Removes a cap; none is fine too.
+/// Removes a cap; none is fine too. What it counted stays, and at least a zero does: the engine never forgets a
+/// cap, so one that comes back must go on where the engine stands.
 pub(crate) async fn remove(
     tx: &mut Transaction<'_, Postgres>,
     org: OrgId,
@@ -166,6 +168,16 @@ pub(crate) async fn remove(
     .fetch_optional(&mut **tx)
     .await
     .named("cap: remove")?;
+    if let Some(account) = account {
+        sqlx::query!(
+            "INSERT INTO cap_usage VALUES ($1, $2, 0, 0) ON CONFLICT DO NOTHING",
+            account,
+            owner.cap
+        )
+        .execute(&mut **tx)
+        .await
+        .named("cap: remembered")?;
+    }
     tell(tx, account, owner).await
 }
 
