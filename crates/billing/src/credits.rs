@@ -2,8 +2,8 @@
 //! loaded from PostgreSQL and the act is tried again.
 
 use crate::engine::{
-    AccountRef, Balance, CapId, CapUse, CreditEngine, Credited, EngineUpkeep, Extended, Grant, HoldKey,
-    Reserve, Reserved, Settled, Settlement,
+    AccountRef, Balance, CapId, CapPeriod, CapUse, ClosedBy, CreditEngine, Credited, EngineUpkeep, Extended,
+    Grant, HoldKey, OutboxEntry, Reserve, Reserved, Settled, Settlement, Ticket,
 };
 use crate::ledger::Ledger;
 use kernel::{Clock, NanoUsd, StoreError, StoreErrorKind};
@@ -83,6 +83,31 @@ impl Credits {
         }
     }
 
+    /// Books a settlement whose hold the engine has lost or swept, and lets the engine learn the difference.
+    pub async fn settle_late(&self, hold: &Grant, settlement: &Settlement<'_>) -> Result<(), StoreError> {
+        let admitted = hold.key.generation.created_at();
+        let entry = OutboxEntry {
+            id: "0-0".to_owned(),
+            shard: hold.account.shard,
+            epoch: hold.epoch,
+            key: hold.key,
+            kind: ClosedBy::Settle,
+            account: hold.account.account,
+            charge: if hold.ticket == Ticket::Free { NanoUsd::ZERO } else { settlement.amount },
+            uncollected: NanoUsd::ZERO,
+            held: hold.amount,
+            list_price: settlement.list_price,
+            ticket: hold.ticket,
+            byok_month: if hold.ticket == Ticket::None { 0 } else { CapPeriod::Monthly.window(admitted) },
+            windows: hold.windows.clone(),
+            balance_after: NanoUsd::ZERO,
+            debit_seq: 0,
+            credit_seq: 0,
+            record: settlement.record.to_owned(),
+        };
+        self.ledger.book_late(&entry).await
+    }
+
     /// The account as the engine sees it, loaded first where needed.
     pub async fn balance(&self, account: AccountRef) -> Result<Balance, StoreError> {
         for _ in 0..2 {
@@ -126,7 +151,8 @@ impl Credits {
                         return self.restart_credits(account, at).await;
                     }
                     Credited::Gap { .. } => return Ok(()),
-                    Credited::AccountMissing => break,
+                    // The load brings every credit up to now, this one included.
+                    Credited::AccountMissing => self.load(account).await?,
                 }
             }
             have = last;

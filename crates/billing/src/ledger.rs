@@ -40,6 +40,11 @@ pub trait Ledger: Send + Sync {
     /// Remembers that the engine has an account's credits up to a sequence.
     async fn acknowledge_credits(&self, account: AccountId, seq: i64) -> Result<(), StoreError>;
 
+    /// Books a settlement that the engine no longer takes (its hold was swept or is unknown) straight into the
+    /// ledger; the engine learns the difference as a correction. Twice is once. `Conflict` when the entry's
+    /// epoch is over: ask the engine again.
+    async fn book_late(&self, entry: &OutboxEntry) -> Result<(), StoreError>;
+
     /// The epoch of each shard; a shard without a row has none yet.
     async fn epochs(&self) -> Result<Vec<(u8, i64)>, StoreError>;
 

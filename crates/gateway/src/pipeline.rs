@@ -10,17 +10,19 @@ use crate::outcome::{Ending, Outcome};
 use crate::refusal::{Kind, Refusal};
 use crate::stage::admit::{Admitted, Cashier, Needs, Order};
 use crate::stage::authenticate::{Caller, Doorkeeper};
-use crate::stage::call::{self, Attempt, Failed, OpenKeys};
+use crate::stage::call::{self, Attempt, Failed, Left, OpenKeys};
 use crate::stage::read::{self, Received};
 use crate::stage::route::{Planned, Switchboard};
 use crate::stage::settle;
-use crate::stage::stream::{Progress, Stream};
+use crate::stage::stream::{Line, Progress, Stream};
 use crate::tail::{Finished, Tail};
 use crate::trace::Tracing;
+use crate::upstream::CallFailure;
 use accounts::KeyKind;
 use billing::AttemptRecord;
 use dialects::RequestHead;
 use kernel::Clock;
+use routing::Candidate;
 use std::sync::Arc;
 
 /// The stages of one worker, ready to carry requests.
@@ -43,6 +45,8 @@ pub(crate) struct Journey<'a> {
     pub(crate) needs: Needs,
     pub(crate) planned: &'a Planned,
     pub(crate) attempts: Vec<AttemptRecord>,
+    /// Models whose every endpoint would refuse this request for the same reason.
+    pub(crate) dead: Vec<String>,
 }
 
 /// How a group of candidates ended.
@@ -50,7 +54,7 @@ enum Group {
     /// One of them answered, and the hold is closed.
     Answered(Ending),
     /// None did; the hold is closed without a charge.
-    Exhausted(Failed),
+    Exhausted { failed: Failed, left: Left },
 }
 
 impl Pipeline {
@@ -86,6 +90,7 @@ impl Pipeline {
             needs,
             planned: &planned,
             attempts: Vec::new(),
+            dead: Vec::new(),
         };
         self.carry(&mut journey, sink).await
     }
@@ -95,16 +100,33 @@ impl Pipeline {
         let mut last: Option<Failed> = None;
         let planned = journey.planned;
         for (round, group) in planned.groups().enumerate() {
-            let admitted = match self.admit(journey, group, round).await {
+            let alive = |candidate: &&Candidate| !journey.dead.contains(&candidate.endpoint.model);
+            let group: Vec<Candidate> = group.iter().filter(alive).cloned().collect();
+            if group.is_empty() {
+                continue;
+            }
+            let admitted = match self.admit(journey, &group, round).await {
                 Ok(admitted) => admitted,
                 Err(refusal) => return Err(after_own_key(refusal, last.as_ref())),
             };
             if journey.head.stream() {
                 let _here = sink.send(Message::Underway).await;
             }
-            match self.attempt(journey, admitted, sink).await {
+            let grant = admitted.grant.clone();
+            // The hold lives for as long as anybody works on it, whatever the work waits for.
+            let group = tokio::select! {
+                biased;
+                group = self.attempt(journey, admitted, sink) => group,
+                never = self.cashier.keep_alive(&grant) => match never {},
+            };
+            match group {
                 Group::Answered(ending) => return Ok(ending),
-                Group::Exhausted(failed) => last = Some(failed),
+                Group::Exhausted { failed, left } => {
+                    last = Some(failed);
+                    if left == Left::Nothing || sink.is_closed() {
+                        break;
+                    }
+                }
             }
         }
         let Some(failed) = last else {
@@ -117,7 +139,7 @@ impl Pipeline {
     async fn admit(
         &self,
         journey: &mut Journey<'_>,
-        group: &[routing::Candidate],
+        group: &[Candidate],
         round: usize,
     ) -> Result<Admitted, Refusal> {
         let now = self.clock.now();
@@ -142,8 +164,11 @@ impl Pipeline {
 
     async fn attempt(&self, journey: &mut Journey<'_>, admitted: Admitted, sink: &Sink) -> Group {
         let keys = &journey.planned.keys;
-        let mut last = None;
+        let (mut last, mut left) = (None, Left::Others);
         for funded in &admitted.plan {
+            if journey.dead.contains(&funded.candidate.endpoint.model) {
+                continue;
+            }
             let started = self.clock.monotonic();
             self.switchboard.begin(&funded.candidate, self.clock.now());
             let prepared = self.caller.prepare(funded, keys);
@@ -160,14 +185,17 @@ impl Pipeline {
             let times = [started, ended, journey.received.arrived];
             let status = failed.failure.status.unwrap_or(0);
             journey.attempts.push(call::attempt_record(funded, status, failed.outcome, times));
-            let go_on = failed.may_retry() && !sink.is_closed();
+            left = failed.left();
             last = Some(failed);
-            if !go_on {
+            if left == Left::OtherModels {
+                journey.dead.push(funded.candidate.endpoint.model.clone());
+            }
+            if left == Left::Nothing || sink.is_closed() {
                 break;
             }
         }
         settle::release(&self.cashier.credits, &admitted.grant).await;
-        Group::Exhausted(last.unwrap_or_else(Failed::nothing_affordable))
+        Group::Exhausted { failed: last.unwrap_or_else(Failed::nothing_affordable), left }
     }
 
     async fn try_one(
@@ -179,32 +207,43 @@ impl Pipeline {
     ) -> Result<Ending, Failed> {
         let started = self.clock.monotonic();
         let streamed = journey.head.stream();
-        let opened = self.caller.open(attempt, journey.head, streamed).await?;
-        let status = opened.answer.status;
         let context = self.context(journey, attempt);
-        let tail = Tail { pipeline: self, admitted, attempt, started, status };
+        let (choices, drains) = (journey.needs.n, self.drains(journey, attempt));
+        let line = Line { attempt, sink, clock: self.clock.as_ref(), drains };
+        let tail = |status| Tail { pipeline: self, admitted, attempt, started, status, choices };
+        let opened = tokio::select! {
+            biased;
+            () = line.cut() => return Ok(tail(0).close_stream(journey, Progress::left(), &context, sink).await),
+            opened = self.caller.open(attempt, journey.head, streamed) => opened?,
+        };
+        let tail = tail(opened.answer.status);
         if streamed {
-            let relay = Relay::new(attempt.dialect, context);
-            let mut stream = Stream::begin(opened, relay, attempt, sink, self.clock.as_ref()).await?;
-            stream.carry(attempt, sink, self.clock.as_ref(), &tail.heartbeat(journey)).await;
+            let mut stream = Stream::begin(opened, Relay::new(attempt.dialect, context), line).await?;
+            stream.carry(line, &tail.heartbeat(journey)).await;
             let context = stream.relay().context().clone();
             let progress = std::mem::take(&mut stream.progress);
             // The upstream connection is given back or cut before the books are closed.
             drop(stream);
             return Ok(tail.close_stream(journey, progress, &context, sink).await);
         }
-        let body = opened.answer.whole().await.map_err(|cause| attempt.failed(cause))?;
+        let body = tokio::select! {
+            biased;
+            () = line.cut() => return Ok(tail.close_stream(journey, Progress::left(), &context, sink).await),
+            body = opened.answer.whole() => body.map_err(|cause| attempt.failed(cause))?,
+        };
         let reply = attempt.dialect.parse_response(&body);
-        let reply = reply.map_err(|error| attempt.failed(crate::upstream::CallFailure::Wire(error)))?;
+        let reply = reply.map_err(|error| attempt.failed(CallFailure::Wire(error)))?;
         let progress = Progress::of_reply(&reply, self.clock.monotonic());
-        Ok(tail
-            .close_whole(
-                journey,
-                Finished { reply: &reply, progress, ignored: opened.ignored },
-                &context,
-                sink,
-            )
-            .await)
+        let finished = Finished { reply: &reply, progress, ignored: opened.ignored };
+        Ok(tail.close_whole(journey, finished, &context, sink).await)
+    }
+
+    /// Whether an answer is read to its end when its client leaves: the provider goes on billing, or it bills
+    /// what only it can count.
+    fn drains(&self, journey: &Journey<'_>, attempt: &Attempt<'_>) -> bool {
+        let head = journey.head;
+        let media = head.image_count() > 0 || journey.needs.open_media;
+        attempt.funded.candidate.provider.bills_after_cancel || head.wants_reasoning() || media
     }
 
     fn context(&self, journey: &Journey<'_>, attempt: &Attempt<'_>) -> FaceContext {

@@ -15,7 +15,7 @@ use crate::stage::stream::{Heartbeat, Progress, last_frames};
 use crate::usage::Cost;
 use billing::GenerationRecord;
 use billing::price::Extras;
-use dialects::{FinishReason, Reply};
+use dialects::{FinishReason, Reply, RequestHead};
 use kernel::{Metering, NanoUsd, Usage};
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub(crate) struct Tail<'a> {
     pub(crate) attempt: &'a Attempt<'a>,
     pub(crate) started: Duration,
     pub(crate) status: u16,
+    /// Choices asked for.
+    pub(crate) choices: u32,
 }
 
 /// A whole answer with what it came to.
@@ -48,9 +50,14 @@ impl Progress {
         }
         Self {
             text,
-            usage: reply.usage,
+            usage: reply.usage.map(Usage::consistent),
             usage_fault: reply.usage_fault.clone(),
-            finish: reply.choices.first().map(|choice| (choice.finish, choice.native_finish.clone())),
+            // A choice without the provider's own word has not finished.
+            finish: reply
+                .choices
+                .first()
+                .filter(|choice| choice.native_finish.is_some())
+                .map(|choice| (choice.finish, choice.native_finish.clone())),
             upstream_id: reply.upstream_id.clone(),
             done: true,
             first_output: Some(now),
@@ -58,15 +65,23 @@ impl Progress {
         }
     }
 
+    /// The client left before there was anything to deliver.
+    pub(crate) fn left() -> Self {
+        Self { cancelled: true, ..Self::default() }
+    }
+
+    /// Ended by a fault that the client is not charged for.
     fn failed(&self) -> bool {
-        self.error.is_some() || matches!(self.finish, Some((FinishReason::Error, _)))
+        (self.error.is_some() && !self.slow_client) || matches!(self.finish, Some((FinishReason::Error, _)))
     }
 }
 
 /// Keeps a hold alive and tells the engine what the stream has cost so far.
 pub(crate) struct HoldHeartbeat<'a> {
     tail: &'a Tail<'a>,
-    prompt: Usage,
+    /// Made when it is first needed: short streams never need it.
+    prompt: std::cell::OnceCell<u64>,
+    estimate: Box<dyn Fn() -> u64 + 'a>,
     extras: Extras,
 }
 
@@ -78,9 +93,7 @@ impl Heartbeat for HoldHeartbeat<'_> {
 
     async fn beat(&self, progress: &Progress) {
         let tail = self.tail;
-        let usage = progress
-            .usage
-            .unwrap_or_else(|| Usage { completion: meter::count(&progress.text), ..self.prompt });
+        let usage = progress.usage.unwrap_or_else(|| self.counted(progress));
         let metered = settle::metered_so_far(&Metering::Estimated(usage), &tail.rules(self.extras));
         let Ok(metered) = metered else { return };
         let cashier = &tail.pipeline.cashier;
@@ -93,6 +106,13 @@ impl Heartbeat for HoldHeartbeat<'_> {
     }
 }
 
+impl HoldHeartbeat<'_> {
+    fn counted(&self, progress: &Progress) -> Usage {
+        let prompt = *self.prompt.get_or_init(|| (self.estimate)());
+        Usage { prompt, completion: meter::count(&progress.text), ..Usage::default() }
+    }
+}
+
 impl Tail<'_> {
     fn rules(&self, extras: Extras) -> BillRules<'_> {
         BillRules {
@@ -101,12 +121,14 @@ impl Tail<'_> {
             funding: self.admitted.funding,
             byok: &self.pipeline.cashier.byok,
             held: self.admitted.grant.amount,
+            choices: self.choices,
         }
     }
 
-    pub(crate) fn heartbeat<'a>(&'a self, journey: &Journey<'_>) -> HoldHeartbeat<'a> {
-        let prompt = Usage { prompt: journey.prompt_estimate(), ..Usage::default() };
-        HoldHeartbeat { tail: self, prompt, extras: journey.extras() }
+    pub(crate) fn heartbeat<'a>(&'a self, journey: &Journey<'a>) -> HoldHeartbeat<'a> {
+        let head = journey.head;
+        let estimate = Box::new(move || prompt_estimate(head));
+        HoldHeartbeat { tail: self, prompt: std::cell::OnceCell::new(), estimate, extras: journey.extras() }
     }
 
     /// Ends a streamed answer: settles, then the usage chunk and the last word.
@@ -222,7 +244,11 @@ impl Tail<'_> {
         let first = progress.first_output.unwrap_or(now);
         let candidate = &self.attempt.funded.candidate;
         let endpoint = &candidate.endpoint;
-        let outcome = progress.error.as_ref().map_or("ok", |failure| failure.class.error_type());
+        let outcome = match &progress.error {
+            Some(failure) => failure.class.error_type(),
+            None if progress.cancelled => "cancelled",
+            None => "ok",
+        };
         journey.attempts.push(attempt_record(
             self.attempt.funded,
             self.status,
@@ -322,7 +348,8 @@ fn metering(journey: &Journey<'_>, progress: &Progress) -> Metering {
     let known = progress.usage.filter(|usage| usage.prompt > 0);
     let prompt = known.map_or_else(|| journey.prompt_estimate(), |usage| usage.prompt);
     let base = known.unwrap_or_default();
-    Metering::Estimated(Usage { prompt, completion, reasoning: 0, audio_completion: 0, ..base })
+    let completion = completion.max(base.completion);
+    Metering::Estimated(Usage { prompt, completion, ..base }.consistent())
 }
 
 impl Journey<'_> {
@@ -336,11 +363,13 @@ impl Journey<'_> {
 
     /// The local count of the prompt.
     pub(crate) fn prompt_estimate(&self) -> u64 {
-        match crate::prompt::text(self.head) {
-            Ok(text) => meter::prompt_estimate(&text, self.head.message_count()),
-            Err(_unreadable) => {
-                meter::prompt_bound_by_bytes(self.head.text_bytes(), self.head.message_count())
-            }
-        }
+        prompt_estimate(self.head)
+    }
+}
+
+fn prompt_estimate(head: &RequestHead<'_>) -> u64 {
+    match crate::prompt::text(head) {
+        Ok(text) => meter::prompt_estimate(&text, head.message_count()),
+        Err(_unreadable) => meter::prompt_bound_by_bytes(head.text_bytes(), head.message_count()),
     }
 }

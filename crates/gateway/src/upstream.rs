@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub connect: Duration,
-    /// From sending to the answer's head.
+    /// From sending to the head of a stream.
     pub head: Duration,
     /// Between two pieces of a stream.
     pub idle: Duration,
@@ -100,6 +100,7 @@ impl Upstream {
         access: &Access,
         dialect: &dyn Dialect,
         request: &WireRequest,
+        stream: bool,
     ) -> Result<Answer, CallFailure> {
         let mut call =
             self.client.post(format!("{}{}", access.base_url, request.path)).body(request.body.clone());
@@ -110,7 +111,9 @@ impl Upstream {
             let (name, value) = dialect.auth_header(key.expose_secret());
             call = call.header(name, value);
         }
-        let sent = tokio::time::timeout(self.limits.head, call.send()).await;
+        // An answer that is not streamed usually sends its head with its end.
+        let patience = if stream { self.limits.head } else { self.limits.whole };
+        let sent = tokio::time::timeout(patience, call.send()).await;
         let response = sent.map_err(|_elapsed| CallFailure::Timeout)?.map_err(connect_failure)?;
         let status = response.status().as_u16();
         let heard = tokio::time::Instant::now();
@@ -120,6 +123,11 @@ impl Upstream {
 }
 
 impl Answer {
+    /// The wait for the next piece begins now: until now it was ours.
+    pub fn resume(&mut self) {
+        self.heard = tokio::time::Instant::now();
+    }
+
     /// The whole body, bounded in size and time.
     pub async fn whole(mut self) -> Result<Bytes, CallFailure> {
         let limit = self.limits.body_bytes;
@@ -178,7 +186,7 @@ async fn read_up_to(response: &mut reqwest::Response, limit: usize) -> Result<(B
 }
 
 fn connect_failure(error: reqwest::Error) -> CallFailure {
-    if error.is_timeout() {
+    if error.is_timeout() && !error.is_connect() {
         CallFailure::Timeout
     } else {
         CallFailure::Connect(error.without_url().to_string())

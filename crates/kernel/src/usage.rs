@@ -23,6 +23,25 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// The same usage with no part larger than what is left of its whole. Some providers count a token in two
+    /// classes; the whole is what they bill, so it stays.
+    #[must_use]
+    pub fn consistent(mut self) -> Self {
+        let mut rest = self.prompt;
+        for part in
+            [&mut self.cache_read, &mut self.cache_write, &mut self.cache_write_1h, &mut self.audio_prompt]
+        {
+            *part = (*part).min(rest);
+            rest -= *part;
+        }
+        let mut rest = self.completion;
+        for part in [&mut self.reasoning, &mut self.audio_completion] {
+            *part = (*part).min(rest);
+            rest -= *part;
+        }
+        self
+    }
+
     /// `prompt + completion`, saturating: only for display.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -58,5 +77,27 @@ impl Metering {
             Self::Estimated(_) => "estimated",
             Self::Nothing => "nothing",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_never_stays_larger_than_its_whole() {
+        let usage = Usage {
+            prompt: 10,
+            completion: 5,
+            cache_read: 8,
+            audio_prompt: 6,
+            reasoning: 9,
+            audio_completion: 1,
+            ..Usage::default()
+        };
+        let clamped = usage.consistent();
+        assert_eq!((clamped.prompt, clamped.cache_read, clamped.audio_prompt), (10, 8, 2));
+        assert_eq!((clamped.completion, clamped.reasoning, clamped.audio_completion), (5, 5, 0));
+        assert_eq!(clamped.consistent(), clamped);
     }
 }

@@ -121,6 +121,10 @@ impl Ledger for PgStore {
         Ok(())
     }
 
+    async fn book_late(&self, entry: &OutboxEntry) -> Result<(), StoreError> {
+        PgStore::book_late(self, entry).await.map(|_done| ())
+    }
+
     async fn epochs(&self) -> Result<Vec<(u8, i64)>, StoreError> {
         let rows = sqlx::query!("SELECT shard, epoch FROM shard_epoch ORDER BY shard")
             .fetch_all(&self.pool)

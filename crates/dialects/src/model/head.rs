@@ -308,6 +308,15 @@ impl<'a> RequestHead<'a> {
         u64::try_from(self.facts.text_bytes).unwrap_or(u64::MAX)
     }
 
+    /// Bytes of all top-level members beside `messages`, `tools` and `response_format`: a provider may read any
+    /// of them as prompt.
+    #[must_use]
+    pub fn other_bytes(&self) -> u64 {
+        let counted = ["messages", "tools", "response_format"];
+        let others = self.members.iter().filter(|(key, _)| !counted.contains(&key.as_ref()));
+        others.map(|(_, raw)| u64::try_from(raw.get().len()).unwrap_or(u64::MAX)).fold(0, u64::saturating_add)
+    }
+
     #[must_use]
     pub fn image_count(&self) -> u32 {
         self.facts.images
@@ -350,7 +359,8 @@ impl<'a> RequestHead<'a> {
     /// Fields that a tariff does not cover, unless the provider's quirks list them as priced.
     pub(crate) fn unpriced(&self, priced: &[String]) -> Option<&str> {
         let harmless = |key: &str, raw: &RawValue| {
-            key == "service_tier" && matches!(raw.get(), "\"auto\"" | "\"default\"" | "\"standard\"")
+            raw.get() == "false"
+                || key == "service_tier" && matches!(raw.get(), "\"auto\"" | "\"default\"" | "\"standard\"")
         };
         self.members()
             .filter(|(_, _, field)| field.is_some_and(|field| field.owner == Owner::Priced))

@@ -11,7 +11,7 @@ use billing::price::{Bound, Extras, affordable_completion, ceiling};
 use billing::{Credits, HoldKey, HoldOwner};
 use chrono::{Datelike as _, Days, Months, NaiveDate, NaiveTime};
 use kernel::ids::GenerationId;
-use kernel::{Moment, MoneyError, NanoUsd};
+use kernel::{AccountRef, Moment, MoneyError, NanoUsd};
 use routing::Candidate;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,9 @@ pub struct Needs {
     pub max_tokens: Option<u32>,
     /// Choices.
     pub n: u32,
+    /// It carries files, audio or video, whose tokens only the provider can count: the prompt may fill the
+    /// endpoint's whole room.
+    pub open_media: bool,
 }
 
 /// A candidate with the hold behind it.
@@ -115,9 +118,40 @@ impl Cashier {
             owner: &owner,
             caps: &order.caller.caps,
         };
-        match self.credits.reserve(&request).await.map_err(|error| Refusal::from_store(&error))? {
+        let reserved = self.credits.reserve(&request).await.map_err(|error| {
+            // The engine may have taken it without our hearing of it.
+            self.give_back(request.key, request.account);
+            Refusal::from_store(&error)
+        })?;
+        match reserved {
             Reserved::Granted(grant) => Ok(fund(grant, funding, quotes, needs)),
             refused => Err(self.refuse(refused, &quotes, needs, order.now)),
+        }
+    }
+
+    /// Releases, in the background, a hold of which nobody knows whether it was made.
+    fn give_back(&self, key: HoldKey, account: AccountRef) {
+        const PAUSE: Duration = Duration::from_millis(500);
+        const TRIES: u32 = 20;
+        let credits = self.credits.clone();
+        self.tasks.spawn_session(async move {
+            for _ in 0..TRIES {
+                tokio::time::sleep(PAUSE).await;
+                if credits.release(&key, account).await.is_ok() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Renews a hold for as long as it is awaited.
+    pub async fn keep_alive(&self, grant: &Grant) -> std::convert::Infallible {
+        loop {
+            tokio::time::sleep(self.hold_lifetime / 3).await;
+            let renewed = self.credits.extend(grant, NanoUsd::ZERO, NanoUsd::ZERO, self.hold_lifetime).await;
+            if let Err(error) = renewed {
+                tracing::warn!(%error, "a hold could not be renewed");
+            }
         }
     }
 
@@ -128,7 +162,10 @@ impl Cashier {
             let asked = needs.max_tokens.map(|tokens| u64::from(tokens).min(most));
             let completion_tokens = asked.unwrap_or(most).saturating_mul(choices);
             let extras = Extras { images: needs.images };
-            let bound = Bound { prompt_tokens: needs.prompt_tokens, completion_tokens, extras };
+            let room = candidate.endpoint.max_prompt_tokens.unwrap_or(candidate.endpoint.context_length);
+            let room = u64::from(room);
+            let prompt_tokens = if needs.open_media { room } else { needs.prompt_tokens };
+            let bound = Bound { prompt_tokens, completion_tokens, extras };
             let tariff = &candidate.endpoint.tariff;
             let want = self.hold(ceiling(tariff, &bound)?, funding)?;
             let fewest = completion_tokens.min(LEAST_COMPLETION.saturating_mul(choices));

@@ -45,6 +45,18 @@ pub struct Failed {
     pub provider: String,
     /// The fault lies in the request as this dialect must say it, not in the provider.
     pub ours: bool,
+    /// All the time of the request is gone.
+    pub spent: bool,
+}
+
+/// What a failure leaves to be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Any other endpoint.
+    Others,
+    /// Only other models of the client's own list.
+    OtherModels,
+    Nothing,
 }
 
 /// An answer's head, and which request fields the provider did not get to see.
@@ -73,6 +85,7 @@ impl Caller {
             retry_after: None,
             provider: provider.name.clone(),
             ours: true,
+            spent: false,
         };
         let dialect = dialects::registry::find(&provider.dialect).ok_or_else(|| broken("unknown dialect"))?;
         let access = match candidate.own_key {
@@ -105,8 +118,10 @@ impl Caller {
         };
         let wire = attempt.dialect.render_request(head, &target);
         let wire = wire.map_err(|error| attempt.failed(CallFailure::Wire(error)))?;
-        let sent = self.upstream.send(&attempt.access, attempt.dialect, &wire).await;
-        let answer = sent.map_err(|failure| attempt.failed(failure))?;
+        let sent = self.upstream.send(&attempt.access, attempt.dialect, &wire, stream).await;
+        // A whole answer that did not come in its long time was paid for already; it is not asked for twice.
+        let spent = |failed: Failed| Failed { spent: !stream && failed.outcome == "timeout", ..failed };
+        let answer = sent.map_err(|failure| spent(attempt.failed(failure)))?;
         Ok(Opened { answer, ignored: wire.warnings })
     }
 }
@@ -140,6 +155,7 @@ impl Attempt<'_> {
             retry_after: None,
             provider: provider.clone(),
             ours: false,
+            spent: false,
         };
         match cause {
             CallFailure::Connect(detail) => {
@@ -154,11 +170,11 @@ impl Attempt<'_> {
             CallFailure::TooLarge => make(FailureClass::Server, "the answer is too large", "too_large"),
             CallFailure::Refused { failure, retry_after } => {
                 let outcome = failure.class.error_type();
-                Failed { failure, outcome, retry_after, provider, ours: false }
+                Failed { failure, outcome, retry_after, provider, ours: false, spent: false }
             }
             CallFailure::Wire(WireError::Upstream(failure)) => {
                 let outcome = failure.class.error_type();
-                Failed { failure, outcome, retry_after: None, provider, ours: false }
+                Failed { failure, outcome, retry_after: None, provider, ours: false, spent: false }
             }
             CallFailure::Wire(error @ (WireError::Unsupported { .. } | WireError::Request(_))) => {
                 Failed { ours: true, ..make(FailureClass::BadRequest, &error.to_string(), "unsupported") }
@@ -169,10 +185,18 @@ impl Attempt<'_> {
 }
 
 impl Failed {
-    /// Whether another endpoint may do better.
+    /// What may do better.
     #[must_use]
-    pub fn may_retry(&self) -> bool {
-        self.ours || self.failure.retryable_elsewhere()
+    pub fn left(&self) -> Left {
+        if self.spent {
+            Left::Nothing
+        } else if self.ours || self.failure.retryable_elsewhere() {
+            Left::Others
+        } else if self.failure.retryable_with_other_model() {
+            Left::OtherModels
+        } else {
+            Left::Nothing
+        }
     }
 
     /// No candidate was tried, because none was covered by what could be set aside.
@@ -184,6 +208,7 @@ impl Failed {
             retry_after: None,
             provider: String::new(),
             ours: true,
+            spent: false,
         }
     }
 

@@ -118,6 +118,8 @@ impl Switchboard {
         let by_provider: HashMap<&str, &ProviderKey> =
             sealed.iter().rev().map(|(key, _)| (key.provider.as_str(), key)).collect();
         let own_key = |provider: &Provider| {
+            // A server without a credential of its own would take any text for a key.
+            provider.credential_env.as_ref()?;
             let key = by_provider.get(provider.slug.as_str())?;
             Some(OwnKey { id: key.id, fallback: key.fallback })
         };
@@ -142,13 +144,15 @@ impl Switchboard {
         };
         let plan = routing::plan(&ask, &world).map_err(|nothing| no_endpoints(&wish.models, &nothing))?;
         let keys = if sealed.is_empty() { no_keys() } else { self.open(caller, &plan, &sealed) };
-        let prompt_tokens = meter::prompt_bound_by_bytes(head.text_bytes(), head.message_count());
-        let images = u64::from(head.image_count()) + u64::from(head.file_count());
+        let prompt_tokens = meter::prompt_bound_by_bytes(prompt_bytes(head), head.message_count());
+        let images = u64::from(head.image_count());
+        let open_media = head.file_count() > 0 || head.audio_count() > 0 || head.video_count() > 0;
         let needs = Needs {
             prompt_tokens: prompt_tokens.saturating_add(images.saturating_mul(TOKENS_PER_IMAGE)),
             images: u64::from(head.image_count()),
             max_tokens: head.max_tokens(),
             n: head.n(),
+            open_media,
         };
         Ok(Planned { plan, needs, keys, catalog_version: wish.snapshot.version })
     }
@@ -156,11 +160,13 @@ impl Switchboard {
     /// A closer bound of the prompt, by counting its tokens.
     pub fn closer_needs(&self, head: &RequestHead<'_>, needs: &Needs) -> Result<Needs, Refusal> {
         let text = prompt::text(head).map_err(|error| Refusal::invalid(error.to_string()))?;
+        let bytes = prompt_bytes(head);
+        // What the provider reads beside the counted text keeps its bytes.
+        let uncounted = bytes.saturating_sub(u64::try_from(text.len()).unwrap_or(u64::MAX));
+        let by_bytes = meter::prompt_bound_by_bytes(bytes, head.message_count());
+        let media = needs.prompt_tokens.saturating_sub(by_bytes);
         let counted = meter::prompt_bound_by_count(&text, head.message_count());
-        let media = needs
-            .prompt_tokens
-            .saturating_sub(meter::prompt_bound_by_bytes(head.text_bytes(), head.message_count()));
-        Ok(Needs { prompt_tokens: counted.saturating_add(media), ..*needs })
+        Ok(Needs { prompt_tokens: counted.saturating_add(uncounted).saturating_add(media), ..*needs })
     }
 
     fn open(&self, caller: &Caller, plan: &Plan, sealed: &[(ProviderKey, Vec<u8>)]) -> OpenKeys {
@@ -208,6 +214,11 @@ impl Switchboard {
         let latency = measured.first_output.unwrap_or(measured.took);
         board.measure(candidate.endpoint.id, millis(latency), measured.tokens_per_second());
     }
+}
+
+/// Bytes of everything that a provider may read as prompt, media aside.
+fn prompt_bytes(head: &RequestHead<'_>) -> u64 {
+    head.text_bytes().saturating_add(head.other_bytes())
 }
 
 fn unknown_model(asked: &str, snapshot: &Snapshot) -> Refusal {

@@ -4,7 +4,7 @@
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::stage::admit::Cashier;
-use billing::engine::{Funding, Grant, Settled, Settlement};
+use billing::engine::{ClosedBy, Funding, Grant, Settled, Settlement};
 use billing::fees::ByokFee;
 use billing::price::{Extras, Priced, price};
 use billing::{Credits, GenerationRecord};
@@ -35,6 +35,8 @@ pub struct BillRules<'a> {
     pub funding: Funding,
     pub byok: &'a ByokFee,
     pub held: NanoUsd,
+    /// Choices asked for.
+    pub choices: u32,
 }
 
 impl Bill {
@@ -50,13 +52,14 @@ impl Bill {
         source: "nothing",
     };
 
-    /// Prices a metering. An estimate is never above the hold; a usage that contradicts itself or is far above
-    /// the hold is capped at the hold and marked as an estimate.
+    /// Prices a metering. An estimate is never above the hold, and neither is a usage beyond what the endpoint
+    /// can do; both are marked as estimates. Any other usage is asked for in full: the engine takes what hold,
+    /// balance and caps cover, and the rest is uncollected.
     #[must_use]
     pub fn of(metering: &Metering, rules: &BillRules<'_>) -> Self {
         let Some(usage) = metering.usage() else { return Self::FREE };
         match Self::priced(usage, metering.source(), rules) {
-            Ok(bill) if bill.absurd(rules) => bill.capped(rules),
+            Ok(bill) if Self::absurd(usage, rules) && bill.amount > rules.held => bill.capped(rules),
             Ok(bill) if bill.source == "estimated" && bill.amount > rules.held => bill.capped(rules),
             Ok(bill) => bill,
             Err(error) => {
@@ -85,12 +88,14 @@ impl Bill {
         Ok(Self { amount, list_price, provider_cost, priced, source })
     }
 
-    /// Far above the hold: more than 1.25 times of it and a cent.
-    fn absurd(&self, rules: &BillRules<'_>) -> bool {
-        const CENT: i128 = 10_000_000;
-        let held = i128::from(rules.held.get());
-        let free_ticket = rules.funding == Funding::OwnKey;
-        !free_ticket && i128::from(self.amount.get()) > held + held / 4 + CENT
+    /// More than the endpoint can read or write, with a tenth of grace: nobody used that.
+    fn absurd(usage: &Usage, rules: &BillRules<'_>) -> bool {
+        let endpoint = rules.endpoint;
+        let beyond = |count: u64, most: u64| count > most.saturating_add(most / 10);
+        let writes =
+            u64::from(endpoint.max_completion_tokens).saturating_mul(u64::from(rules.choices.max(1)));
+        beyond(usage.prompt, u64::from(endpoint.context_length))
+            || beyond(usage.completion, writes.max(u64::from(endpoint.context_length)))
     }
 
     fn capped(self, rules: &BillRules<'_>) -> Self {
@@ -157,12 +162,15 @@ async fn attempt(
             }
             Ok(charge)
         }
-        Settled::Already { charge, .. } => Ok(charge),
-        Settled::NoHold => {
-            tracing::error!(generation = %grant.key.generation, amount = bill.amount.get(),
-                "a hold vanished before its settlement");
-            Ok(NanoUsd::ZERO)
+        // The sweeper was faster, or this Redis never knew the hold: the ledger takes the final amount, and the
+        // engine learns the difference from it.
+        Settled::Already { kind: ClosedBy::Sweep, .. } | Settled::NoHold => {
+            tracing::warn!(generation = %grant.key.generation, amount = bill.amount.get(),
+                "a settlement came after its hold had ended; the ledger books it");
+            credits.settle_late(grant, &settlement).await?;
+            Ok(bill.amount)
         }
+        Settled::Already { charge, .. } => Ok(charge),
     }
 }
 

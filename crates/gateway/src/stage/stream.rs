@@ -9,9 +9,16 @@ use bytes::{Bytes, BytesMut};
 use dialects::{FinishReason, UpstreamFailure, WireError};
 use kernel::{Clock, Usage};
 use std::time::Duration;
+use tokio::time::Instant;
 
-/// How long a stream whose client left is drained at a provider that goes on billing.
+/// How long a stream whose client left is drained where the provider goes on billing.
 const DRAIN: Duration = Duration::from_secs(120);
+/// How long to wait for the provider's count when the client left after the answer's last word.
+const LAST_WORD: Duration = Duration::from_millis(1500);
+/// A client that takes nothing for so long has left.
+const WRITE_PATIENCE: Duration = Duration::from_secs(45);
+/// A provider that breaks off after we kept it waiting so long did so because of our client.
+const STALL: Duration = Duration::from_secs(5);
 
 /// What a stream has come to so far.
 #[derive(Debug, Default)]
@@ -27,6 +34,8 @@ pub struct Progress {
     pub done: bool,
     /// The client left before the end.
     pub cancelled: bool,
+    /// The stream broke because the client was too slow: what was delivered is billed.
+    pub slow_client: bool,
     /// Monotonic time of the first output.
     pub first_output: Option<Duration>,
 }
@@ -38,7 +47,7 @@ impl Progress {
         }
         // The last count counts, and a last count that nobody can bill takes the ones before with it.
         if passed.usage.is_some() {
-            self.usage = passed.usage.take();
+            self.usage = passed.usage.take().map(Usage::consistent);
             self.usage_fault = None;
         }
         if passed.usage_fault.is_some() {
@@ -68,6 +77,8 @@ pub struct Stream {
     relay: Relay,
     pub progress: Progress,
     first: Bytes,
+    /// The client once kept the provider waiting for long.
+    stalled: bool,
 }
 
 /// What reading one piece gave.
@@ -75,6 +86,27 @@ enum Read {
     Frames(Bytes),
     End,
     Failed(CallFailure),
+}
+
+/// The two ends of a stream, and the rule when one is gone.
+#[derive(Clone, Copy)]
+pub struct Line<'a> {
+    pub attempt: &'a Attempt<'a>,
+    pub sink: &'a Sink,
+    pub clock: &'a dyn Clock,
+    /// The provider is read to its end when the client leaves: it goes on billing, or bills what only it can
+    /// count (hidden reasoning, media).
+    pub drains: bool,
+}
+
+impl Line<'_> {
+    /// Resolves when the client has left and the provider stops billing at once; else never.
+    pub async fn cut(&self) {
+        if self.drains {
+            std::future::pending::<()>().await;
+        }
+        self.sink.closed().await;
+    }
 }
 
 /// How long between two heartbeats, and what to do at each.
@@ -87,28 +119,20 @@ pub trait Heartbeat {
 impl Stream {
     /// Reads until there is something to show. Until then another provider may be tried; a client that leaves
     /// meanwhile ends the reading where the provider stops billing.
-    pub async fn begin(
-        opened: Opened,
-        relay: Relay,
-        attempt: &Attempt<'_>,
-        sink: &Sink,
-        clock: &dyn Clock,
-    ) -> Result<Self, Failed> {
+    pub async fn begin(opened: Opened, relay: Relay, line: Line<'_>) -> Result<Self, Failed> {
+        let attempt = line.attempt;
         let Opened { answer, ignored } = opened;
-        let mut stream = Self { answer, ignored, relay, progress: Progress::default(), first: Bytes::new() };
-        let drains = attempt.funded.candidate.provider.bills_after_cancel;
+        let first = Bytes::new();
+        let mut stream =
+            Self { answer, ignored, relay, progress: Progress::default(), first, stalled: false };
         loop {
-            let read = if drains {
-                stream.read().await
-            } else {
-                tokio::select! {
-                    biased;
-                    () = sink.closed() => {
-                        stream.progress.cancelled = true;
-                        return Ok(stream);
-                    }
-                    read = stream.read() => read,
+            let read = tokio::select! {
+                biased;
+                () = line.cut() => {
+                    stream.progress.cancelled = true;
+                    return Ok(stream);
                 }
+                read = stream.read() => read,
             };
             match read {
                 Read::Failed(cause) => return Err(attempt.failed(cause)),
@@ -119,7 +143,7 @@ impl Stream {
                     }
                 }
                 Read::Frames(frames) => {
-                    stream.progress.first_output = Some(clock.monotonic());
+                    stream.progress.first_output = Some(line.clock.monotonic());
                     stream.first = frames;
                     return Ok(stream);
                 }
@@ -136,49 +160,63 @@ impl Stream {
     }
 
     /// Carries the stream to its end: to the client while it is there, then to the provider's last count.
-    pub async fn carry(
-        &mut self,
-        attempt: &Attempt<'_>,
-        sink: &Sink,
-        clock: &dyn Clock,
-        heartbeat: &dyn Heartbeat,
-    ) {
-        let provider = &attempt.funded.candidate.provider;
-        let head = Message::Head(attempt.answerer(std::mem::take(&mut self.ignored)));
-        let first = std::mem::take(&mut self.first);
-        let mut here = !self.progress.cancelled && sink.send(head).await;
-        here = here && (first.is_empty() || sink.send(Message::Frames(first)).await);
-        let mut deadline = None;
+    pub async fn carry(&mut self, line: Line<'_>, heartbeat: &dyn Heartbeat) {
+        let mut here = self.begin_telling(line).await;
+        let mut cut_at = None;
         let mut beats = tokio::time::interval(heartbeat.every());
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         beats.tick().await;
         while !self.progress.ended() {
-            if !here && deadline.is_none() {
+            if !here && cut_at.is_none() {
                 self.progress.cancelled = true;
-                if !provider.bills_after_cancel {
-                    return;
-                }
-                deadline = Some(clock.monotonic() + DRAIN);
-            }
-            if deadline.is_some_and(|at| clock.monotonic() >= at) {
-                return;
+                let patience = match (line.drains, &self.progress.finish) {
+                    (true, _) => DRAIN,
+                    (false, Some(_)) => LAST_WORD,
+                    (false, None) => return,
+                };
+                cut_at = Some(Instant::now() + patience);
             }
             tokio::select! {
                 biased;
-                () = sink.closed(), if here => here = false,
+                () = line.sink.closed(), if here => here = false,
+                () = reached(cut_at) => return,
                 _ = beats.tick() => heartbeat.beat(&self.progress).await,
                 read = self.read() => match read {
                     Read::End => break,
-                    Read::Failed(cause) => self.progress.error = Some(attempt.failed(cause).failure),
-                    Read::Frames(frames) if here && !frames.is_empty() => here = sink.send(Message::Frames(frames)).await,
+                    Read::Failed(cause) => {
+                        self.progress.slow_client = self.stalled;
+                        self.progress.error = Some(line.attempt.failed(cause).failure);
+                    }
+                    Read::Frames(frames) if here && !frames.is_empty() => {
+                        here = self.tell(line.sink, Message::Frames(frames)).await;
+                    }
                     Read::Frames(_) => {}
                 },
             }
         }
         if !self.progress.ended() && self.progress.finish.is_none() {
-            self.progress.error = Some(attempt.failed(CallFailure::Wire(WireError::Truncated)).failure);
+            self.progress.slow_client = self.stalled;
+            self.progress.error = Some(line.attempt.failed(CallFailure::Wire(WireError::Truncated)).failure);
         }
         self.progress.cancelled |= !here;
+    }
+
+    /// The head and the first output; whether the client is there.
+    async fn begin_telling(&mut self, line: Line<'_>) -> bool {
+        let head = Message::Head(line.attempt.answerer(std::mem::take(&mut self.ignored)));
+        let first = std::mem::take(&mut self.first);
+        !self.progress.cancelled
+            && self.tell(line.sink, head).await
+            && (first.is_empty() || self.tell(line.sink, Message::Frames(first)).await)
+    }
+
+    /// Sends to the client, who has some time to take it; whether it is still there.
+    async fn tell(&mut self, sink: &Sink, message: Message) -> bool {
+        let begun = Instant::now();
+        let sent = tokio::time::timeout(WRITE_PATIENCE, sink.send(message)).await;
+        self.stalled |= begun.elapsed() > STALL;
+        self.answer.resume();
+        matches!(sent, Ok(true))
     }
 
     /// Reads the next piece and turns it into frames.
@@ -217,6 +255,13 @@ impl Stream {
     #[must_use]
     pub fn relay(&self) -> &Relay {
         &self.relay
+    }
+}
+
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

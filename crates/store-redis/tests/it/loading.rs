@@ -45,6 +45,10 @@ impl Ledger for OneAccount {
         Ok(())
     }
 
+    async fn book_late(&self, _: &billing::engine::OutboxEntry) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn epochs(&self) -> Result<Vec<(u8, i64)>, StoreError> {
         Ok(Vec::new())
     }

@@ -141,6 +141,10 @@ impl Ledger for FakeEngine {
         absent()
     }
 
+    async fn book_late(&self, _: &billing::engine::OutboxEntry) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn epochs(&self) -> Result<Vec<(u8, i64)>, StoreError> {
         absent()
     }
