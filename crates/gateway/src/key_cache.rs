@@ -5,7 +5,7 @@
 use accounts::ports::KeyDirectory;
 use accounts::{KeyDigest, KeyRecord};
 use async_trait::async_trait;
-use kernel::{Clock, StoreError};
+use kernel::{Clock, StoreError, StoreErrorKind};
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,8 +14,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// How long an answer is good. While notices of revocation do not arrive, answers live only `deaf`.
-const FRESH: Duration = Duration::from_secs(60);
+const FRESH: Duration = Duration::from_secs(15);
 const DEAF: Duration = Duration::from_millis(800);
+/// How long a known key works while the store does not answer.
+const OUTAGE: Duration = Duration::from_secs(15 * 60);
 const ABSENT: Duration = Duration::from_secs(5);
 /// Look-ups in flight at once.
 const LOOKUPS: usize = 64;
@@ -77,6 +79,12 @@ impl KeyCache {
         (age < limit).then_some(entry.record)
     }
 
+    fn last_known(&self, digest: &KeyDigest) -> Option<Arc<KeyRecord>> {
+        let entry = self.entries.read().get(&digest.bytes).cloned()?;
+        let age = self.clock.monotonic().saturating_sub(entry.at);
+        entry.record.filter(|_| age < OUTAGE)
+    }
+
     fn remember(&self, digest: &KeyDigest, asked: (u64, Duration), record: Option<Arc<KeyRecord>>) {
         let mut entries = self.entries.write();
         if self.generation.load(Ordering::SeqCst) != asked.0 {
@@ -103,8 +111,17 @@ impl KeyDirectory for KeyCache {
         }
         // The age counts from before the question: a revocation after it must not be outlived.
         let asked = (self.generation.load(Ordering::SeqCst), self.clock.monotonic());
-        let record = self.source.find(digest).await?;
-        self.remember(digest, asked, record.clone());
-        Ok(record)
+        match self.source.find(digest).await {
+            Ok(record) => {
+                self.remember(digest, asked, record.clone());
+                Ok(record)
+            }
+            // Without the store nothing can have been revoked: what was known of a key goes on for a while.
+            Err(error) if error.kind == StoreErrorKind::Unavailable => match self.last_known(digest) {
+                Some(record) => Ok(Some(record)),
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
     }
 }

@@ -8,7 +8,7 @@ use actix_web::{App, HttpResponse, HttpServer, web as routes};
 use anyhow::Context as _;
 use gateway::http::account::AccountDoor;
 use gateway::http::catalog::CatalogDoor;
-use gateway::http::chat_completions::ChatDoor;
+use gateway::http::chat_completions::{BODIES_KIB, ChatDoor};
 use gateway::http::generation::GenerationDoor;
 use gateway::http::keys::KeysDoor;
 use gateway::http::{account, answer, catalog, chat_completions, generation, health, keys, openapi};
@@ -17,6 +17,7 @@ use kernel::ExposeSecret as _;
 use prometheus::Encoder as _;
 use std::sync::Arc;
 use store_redis::RedisEngine;
+use tokio::sync::Semaphore;
 use web::{Attempts, Passwords, PublicDeps, Realm, Site, StaffDeps};
 
 /// Bytes of all headers of a request.
@@ -36,7 +37,12 @@ struct Doors {
     pages: PublicDeps,
 }
 
-fn doors(house: &House, engine: &Arc<RedisEngine>, attempts: &Arc<Attempts>) -> anyhow::Result<Doors> {
+fn doors(
+    house: &House,
+    engine: &Arc<RedisEngine>,
+    attempts: &Arc<Attempts>,
+    bodies: &Arc<Semaphore>,
+) -> anyhow::Result<Doors> {
     let account = AccountDoor {
         doorkeeper: house.doorkeeper(),
         credits: house.credits(engine),
@@ -48,6 +54,8 @@ fn doors(house: &House, engine: &Arc<RedisEngine>, attempts: &Arc<Attempts>) -> 
             pipeline: Arc::new(house.pipeline(engine)?),
             tasks: house.tasks.clone(),
             entropy: Arc::clone(&house.entropy),
+            readiness: house.readiness.clone(),
+            bodies: Arc::clone(bodies),
         },
         keys: KeysDoor {
             account: account.clone(),
@@ -109,8 +117,9 @@ fn pages(house: &House, engine: &Arc<RedisEngine>, attempts: &Arc<Attempts>) -> 
 /// API and site. Workers get their own stages; every one has its own connections.
 pub(crate) fn public(house: &House, engines: &[Arc<RedisEngine>]) -> anyhow::Result<Server> {
     let attempts = Arc::new(Attempts::new(Arc::clone(&house.clock)));
+    let bodies = Arc::new(Semaphore::new(BODIES_KIB));
     let made: anyhow::Result<Vec<Doors>> =
-        engines.iter().map(|engine| doors(house, engine, &attempts)).collect();
+        engines.iter().map(|engine| doors(house, engine, &attempts, &bodies)).collect();
     let made = Arc::new(made?);
     let next = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let readiness = house.readiness.clone();

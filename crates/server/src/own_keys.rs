@@ -6,13 +6,15 @@
 use accounts::ports::{NewProviderKey, ProviderKey, ProviderKeys};
 use async_trait::async_trait;
 use kernel::ids::{OrgId, ProviderKeyId};
-use kernel::{Clock, StoreError};
+use kernel::{Clock, StoreError, StoreErrorKind};
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 const FRESH: Duration = Duration::from_millis(900);
+/// How long the last answer holds while the store does not answer.
+const OUTAGE: Duration = Duration::from_secs(15 * 60);
 const ENTRIES: usize = 100_000;
 
 type Sealed = Vec<(ProviderKey, Vec<u8>)>;
@@ -33,6 +35,12 @@ impl OwnKeyCache {
         let entries = self.entries.read();
         let (at, sealed) = entries.get(&org)?;
         (self.clock.monotonic().saturating_sub(*at) < FRESH).then(|| sealed.clone())
+    }
+
+    fn last_known(&self, org: OrgId) -> Option<Sealed> {
+        let entries = self.entries.read();
+        let (at, sealed) = entries.get(&org)?;
+        (self.clock.monotonic().saturating_sub(*at) < OUTAGE).then(|| sealed.clone())
     }
 
     fn remember(&self, org: OrgId, asked: Duration, sealed: Sealed) {
@@ -63,8 +71,16 @@ impl ProviderKeys for OwnKeyCache {
             return Ok(sealed);
         }
         let asked = self.clock.monotonic();
-        let sealed = self.source.sealed_keys(org).await?;
-        self.remember(org, asked, sealed.clone());
-        Ok(sealed)
+        match self.source.sealed_keys(org).await {
+            Ok(sealed) => {
+                self.remember(org, asked, sealed.clone());
+                Ok(sealed)
+            }
+            // Without the store nothing can have changed: the last answer holds for a while.
+            Err(error) if error.kind == StoreErrorKind::Unavailable => {
+                self.last_known(org).ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
     }
 }

@@ -25,7 +25,9 @@ pub(crate) async fn run(config: Config, role: Role) -> anyhow::Result<()> {
     let exporter = telemetry::tracing(&config)?;
     let tracing = if exporter.is_some() { Tracing::on() } else { Tracing::default() };
     let house = wiring::build(config, tracing).await?;
-    let owner = format!("{}-{}", std::process::id(), house.config.public_listen);
+    // In containers every process has the same number and address; chance tells them apart.
+    let owner =
+        format!("{}-{}-{:016x}", std::process::id(), house.config.public_listen, house.entropy.next_u64());
     let writer = ingest::Ingest::new(owner, &house.registry)?;
     if role != Role::Staff {
         epochs::open(&house, &writer).await.context("the credit engine's epochs could not be opened")?;
@@ -42,7 +44,7 @@ pub(crate) async fn run(config: Config, role: Role) -> anyhow::Result<()> {
     }
     servers.push(doors::metrics(&house)?);
     handles.extend(servers.iter().map(actix_web::dev::Server::handle));
-    upkeep::readiness(&house, false).await;
+    upkeep::readiness(&house).await;
     tracing::info!(public = %house.config.public_listen, staff = %house.config.staff_listen, "farebox serves");
     let running = all_servers(servers);
     tokio::pin!(running);
@@ -80,7 +82,13 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     Ok(wait_for(signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
 }
 
-/// Not ready any more, doors closed, streams ended, books fed, jobs stopped.
+/// How long idle connections and pages may take to end.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+/// Time for a load balancer to see that this process is not ready before its doors close.
+const NOTICE: Duration = Duration::from_millis(300);
+
+/// Not ready any more and no new calls; then sessions end, doors close, jobs stop. Sessions come first: a
+/// worker that is told to stop would cut those whose client has left.
 async fn drain(
     house: &House,
     jobs: &Jobs,
@@ -88,16 +96,20 @@ async fn drain(
     running: impl Future<Output = anyhow::Result<()>>,
 ) {
     tracing::info!(open = house.tasks.open(), "draining");
-    house.readiness.set(false);
+    house.readiness.drain();
     let patience = house.config.drain_patience;
+    tokio::time::sleep(NOTICE.min(patience)).await;
+    if tokio::time::timeout(patience, house.tasks.drained()).await.is_err() {
+        tracing::warn!(open = house.tasks.open(), "sessions were cut; the sweeper settles them");
+    }
     let closing = async {
         for handle in handles {
             handle.stop(true).await;
         }
         let _ended = running.await;
     };
-    if tokio::time::timeout(patience, async { tokio::join!(closing, house.tasks.drained()) }).await.is_err() {
-        tracing::warn!(open = house.tasks.open(), "sessions were cut; the sweeper settles them");
+    if tokio::time::timeout(CLOSE_PATIENCE, closing).await.is_err() {
+        tracing::warn!("connections were cut");
     }
     jobs.stop().await;
     tracing::info!("stopped");
@@ -108,12 +120,7 @@ fn start_jobs(house: &House, role: Role, writer: ingest::Ingest) -> anyhow::Resu
     let listener = house.clone();
     jobs.run(move |stop| notices::listen(listener, stop));
     every(&jobs, house, Duration::from_secs(2), |house| async move { catalog::refresh(&house).await });
-    every(
-        &jobs,
-        house,
-        Duration::from_secs(1),
-        |house| async move { upkeep::readiness(&house, false).await },
-    );
+    every(&jobs, house, Duration::from_secs(1), |house| async move { upkeep::readiness(&house).await });
     if role == Role::Staff {
         return Ok(jobs);
     }

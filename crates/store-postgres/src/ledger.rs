@@ -121,7 +121,7 @@ impl Ledger for PgStore {
         Ok(())
     }
 
-    async fn book_late(&self, entry: &OutboxEntry) -> Result<(), StoreError> {
+    async fn book_late(&self, entry: &billing::engine::OutboxEntry) -> Result<(), StoreError> {
         PgStore::book_late(self, entry).await.map(|_done| ())
     }
 

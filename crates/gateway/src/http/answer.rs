@@ -27,7 +27,10 @@ pub fn answerer_headers(response: &mut HttpResponseBuilder, answerer: &Answerer)
     if answerer.simulated {
         response.insert_header(("x-farebox-simulated", "true"));
     }
-    if !answerer.ignored.is_empty() {
-        response.insert_header(("x-farebox-ignored-parameters", answerer.ignored.join(", ")));
+    // Names may come from the client: only plain ones, and not endlessly many.
+    let plain = |name: &&String| name.len() <= 64 && name.bytes().all(|b| b.is_ascii_graphic() && b != b',');
+    let names: Vec<&str> = answerer.ignored.iter().filter(plain).map(String::as_str).take(16).collect();
+    if !names.is_empty() {
+        response.insert_header(("x-farebox-ignored-parameters", names.join(", ")));
     }
 }

@@ -6,10 +6,11 @@
 use crate::client::{self, Message};
 use crate::face::{self, ErrorBody, FaceContext};
 use crate::http::answer;
+use crate::http::health::Readiness;
 use crate::http::schema::ChatBody;
 use crate::pipeline::Pipeline;
 use crate::refusal::{Kind, Refusal};
-use crate::stage::read::Received;
+use crate::stage::read::{self, Received};
 use crate::stage::stream::last_frames;
 use crate::tasks::Tasks;
 use actix_web::http::header;
@@ -20,7 +21,7 @@ use kernel::Entropy;
 use kernel::ids::GenerationId;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Bytes of a request body.
 pub const BODY_BYTES: usize = 32 * 1024 * 1024;
@@ -33,7 +34,17 @@ pub struct ChatDoor {
     pub pipeline: Arc<Pipeline>,
     pub tasks: Tasks,
     pub entropy: Arc<dyn Entropy>,
+    pub readiness: Readiness,
+    /// KiB of large bodies that may be in memory at once, over all workers of the process.
+    pub bodies: Arc<Semaphore>,
 }
+
+/// KiB for [`ChatDoor::bodies`]: 256 MiB.
+pub const BODIES_KIB: usize = 256 * 1024;
+/// Bodies up to this size are not counted.
+const SMALL_BODY: usize = 64 * 1024;
+/// How long a client may take to send its body.
+const BODY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Adds the route below the API's base.
 pub fn configure(cfg: &mut web::ServiceConfig) {
@@ -58,7 +69,7 @@ async fn only_post() -> HttpResponse {
 pub async fn create(request: HttpRequest, payload: web::Payload, door: web::Data<ChatDoor>) -> HttpResponse {
     let arrived = door.pipeline.clock.monotonic();
     let generation = GenerationId::new(door.pipeline.clock.as_ref(), door.entropy.as_ref());
-    let mut response = match read_body(&request, payload).await {
+    let mut response = match admit_body(&request, payload, &door).await {
         Ok(body) => {
             let received = received(&request, generation, arrived, body);
             let (sink, inbox) = client::channel();
@@ -95,18 +106,49 @@ fn received(request: &HttpRequest, generation: GenerationId, arrived: Duration, 
     }
 }
 
+/// Reads the body of a request that may be read: the process goes on, the credential is well formed, and a
+/// large body finds room.
+async fn admit_body(request: &HttpRequest, payload: web::Payload, door: &ChatDoor) -> Result<Bytes, Refusal> {
+    if door.readiness.is_draining() {
+        let message = "This process is shutting down. Send the request again.";
+        return Err(Refusal::new(Kind::Draining, message).retry_after(1));
+    }
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let _sound = read::credential(text("authorization"), text("x-api-key"))?;
+    let declared = declared_length(request);
+    let counted = declared.unwrap_or(BODY_BYTES).min(BODY_BYTES);
+    // A body without a length may become a large one.
+    let _room = if counted > SMALL_BODY {
+        let kib = u32::try_from(counted / 1024).unwrap_or(u32::MAX);
+        let room = Arc::clone(&door.bodies).try_acquire_many_owned(kib);
+        Some(room.map_err(|_full| {
+            let message = "Too many large requests at once. Send this one again shortly.";
+            Refusal::new(Kind::Unavailable, message).retry_after(1)
+        })?)
+    } else {
+        None
+    };
+    tokio::time::timeout(BODY_PATIENCE, read_body(request, payload)).await.map_err(|_elapsed| {
+        Refusal::invalid("The request body did not arrive within a minute. Send it again.")
+    })?
+}
+
+fn declared_length(request: &HttpRequest) -> Option<usize> {
+    let header = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    header.and_then(|value| value.parse().ok())
+}
+
 /// Reads the body up to its bound; the typed refusal comes before the rest is read.
 async fn read_body(request: &HttpRequest, mut payload: web::Payload) -> Result<Bytes, Refusal> {
     let too_large = || {
         let message = "The request body is larger than 32 MiB. Send fewer or smaller images and files.";
         Refusal::new(Kind::PayloadTooLarge, message)
     };
-    let header = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    let declared = header.and_then(|value| value.parse::<usize>().ok());
+    let declared = declared_length(request);
     if declared.is_some_and(|length| length > BODY_BYTES) {
         return Err(too_large());
     }
-    let mut body = BytesMut::with_capacity(declared.unwrap_or(1024));
+    let mut body = BytesMut::with_capacity(declared.unwrap_or(1024).min(SMALL_BODY));
     while let Some(piece) = payload.next().await {
         let piece =
             piece.map_err(|_broken| Refusal::invalid("The request body broke off. Send it again."))?;

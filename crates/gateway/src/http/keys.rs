@@ -106,6 +106,7 @@ pub async fn create(request: HttpRequest, body: web::Bytes, door: web::Data<Keys
 async fn create_body(request: &HttpRequest, body: &[u8], door: &KeysDoor) -> Result<Value, Refusal> {
     let manager = door.account.manager(request).await?;
     let asked: Create<'_> = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+    refuse_byok_limit(Some(asked.include_byok_in_limit))?;
     let now = door.account.clock.now();
     if asked.expires_at.is_some_and(|at| at <= now) {
         return Err(Refusal::invalid("expires_at must be in the future."));
@@ -166,6 +167,7 @@ async fn change_body(
 ) -> Result<Value, Refusal> {
     let manager = door.account.manager(request).await?;
     let asked: Change<'_> = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+    refuse_byok_limit(asked.include_byok_in_limit)?;
     let limit_reset = match asked.limit_reset.map(|raw| serde_json::from_str::<Option<String>>(raw.get())) {
         None => None,
         Some(Ok(text)) => Some(reset(text.as_deref())?),
@@ -284,6 +286,17 @@ fn limit(raw: &RawValue) -> Result<NanoUsd, Refusal> {
 fn reset(text: Option<&str>) -> Result<LimitReset, Refusal> {
     LimitReset::parse(text)
         .ok_or_else(|| Refusal::invalid("limit_reset must be daily, weekly, monthly or null."))
+}
+
+/// Own-key calls count against a limit by their fee only; a limit on their list price is not enforced, so it
+/// is not promised.
+fn refuse_byok_limit(asked: Option<bool>) -> Result<(), Refusal> {
+    if asked == Some(true) {
+        return Err(Refusal::invalid(
+            "include_byok_in_limit is not supported; leave it out or set it to false.",
+        ));
+    }
+    Ok(())
 }
 
 fn malformed(error: &serde_json::Error) -> Refusal {

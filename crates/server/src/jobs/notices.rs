@@ -14,8 +14,23 @@ use tokio_util::sync::CancellationToken;
 /// How long to wait before connecting again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Acts on notices until the process stops. While the connection is down nothing remembered is trusted long.
+/// Notices that wait for their work; beyond that a round of the jobs mends what was missed.
+const WAITING: usize = 1024;
+
+/// Acts on notices until the process stops. Keys are evicted at once; whatever asks a store is done beside,
+/// so that a revocation never waits for it. While the connection is down nothing remembered is trusted long.
 pub(crate) async fn listen(house: House, stop: CancellationToken) {
+    let (work, mut inbox) = tokio::sync::mpsc::channel(WAITING);
+    let listening = hear(&house, &stop, work);
+    let working = async {
+        while let Some(notice) = inbox.recv().await {
+            act(&house, notice).await;
+        }
+    };
+    tokio::join!(listening, working);
+}
+
+async fn hear(house: &House, stop: &CancellationToken, work: tokio::sync::mpsc::Sender<Notice>) {
     let mut stream = notices(house.config.database_url.expose_secret());
     loop {
         let notice = tokio::select! {
@@ -23,7 +38,12 @@ pub(crate) async fn listen(house: House, stop: CancellationToken) {
             notice = stream.next() => notice,
         };
         match notice {
-            Ok(notice) => act(&house, notice).await,
+            Ok(notice) => {
+                evict(house, &notice);
+                if work.try_send(notice).is_err() {
+                    tracing::warn!("too many notices at once; the next round mends it");
+                }
+            }
             Err(error) => {
                 house.keys.set_listening(false);
                 tracing::warn!(%error, "notices are not arriving");
@@ -33,22 +53,23 @@ pub(crate) async fn listen(house: House, stop: CancellationToken) {
     }
 }
 
-async fn act(house: &House, notice: Notice) {
-    let acted = match notice {
+/// What a notice makes untrue of the remembered keys. Asks no store.
+fn evict(house: &House, notice: &Notice) {
+    match notice {
         Notice::Resync => {
             house.keys.clear();
             house.keys.set_listening(true);
-            catalog::reload(house).await
         }
-        Notice::Catalog(_) => catalog::reload(house).await,
-        Notice::Key(digest) => {
-            house.keys.evict(&digest);
-            Ok(())
-        }
-        Notice::AllKeys => {
-            house.keys.clear();
-            Ok(())
-        }
+        Notice::Key(digest) => house.keys.evict(digest),
+        Notice::AllKeys => house.keys.clear(),
+        Notice::Catalog(_) | Notice::Cap { .. } | Notice::Credits(_) => {}
+    }
+}
+
+async fn act(house: &House, notice: Notice) {
+    let acted = match notice {
+        Notice::Resync | Notice::Catalog(_) => catalog::reload(house).await,
+        Notice::Key(_) | Notice::AllKeys => Ok(()),
         Notice::Cap { account, cap } => tell_cap(house, account, CapId(cap)).await,
         Notice::Credits(account) => tell_credits(house, account).await,
     };

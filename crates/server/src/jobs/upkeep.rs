@@ -49,9 +49,9 @@ pub(crate) async fn partitions(house: &House) {
     }
 }
 
-/// Ready while both stores answer, the catalog is loaded, and the process is not draining.
-pub(crate) async fn readiness(house: &House, draining: bool) {
+/// Ready while both stores answer and the catalog is loaded.
+pub(crate) async fn readiness(house: &House) {
     let stores = house.store.ping().await.is_ok() && house.engine.run_id().await.is_ok();
     let loaded = house.catalog.snapshot().version > 0;
-    house.readiness.set(stores && loaded && !draining);
+    house.readiness.set(stores && loaded);
 }
