@@ -23,6 +23,9 @@ pub struct Site {
     pub checkout_origins: Vec<String>,
     /// Some providers are simulated: every page says so.
     pub simulated: bool,
+    /// Environment variables for which we have a credential. `None`: every provider is reached (simulated ones
+    /// included), so no endpoint needs the customer's own key.
+    pub credentials: Option<std::sync::Arc<std::collections::BTreeSet<String>>>,
     /// Shows `/style`, the page of all components.
     pub development: bool,
     /// An edge proxy of ours appends the client's address to `X-Forwarded-For`.
@@ -43,6 +46,15 @@ impl Site {
             Realm::Staff => "fb_staff",
         };
         if self.https() { format!("__Host-{realm}_{base}") } else { format!("{realm}_{base}") }
+    }
+
+    /// Whether a provider works only with the customer's own key, because we have none.
+    #[must_use]
+    pub fn needs_own_key(&self, provider: &catalog::Provider) -> bool {
+        match (&self.credentials, &provider.credential_env) {
+            (Some(known), Some(name)) => !known.contains(name),
+            (None, _) | (_, None) => false,
+        }
     }
 
     /// Whether a request's `Origin` is this site. The local names of one machine are the same site.
@@ -91,6 +103,7 @@ mod tests {
             checkout_origins: Vec::new(),
             simulated: false,
             development: false,
+            credentials: None,
             trust_proxy: false,
         }
     }

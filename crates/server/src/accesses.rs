@@ -5,7 +5,8 @@ use catalog::Provider;
 use gateway::stage::call::Accesses;
 use gateway::upstream::Access;
 use kernel::SecretString;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Credentials and the simulator's address, fixed at start.
 pub(crate) struct ConfiguredAccesses {
@@ -21,6 +22,12 @@ impl ConfiguredAccesses {
     /// Whether any provider of the catalog is answered by the simulator.
     pub(crate) fn simulates(&self) -> bool {
         self.simulator_url.is_some()
+    }
+
+    /// The credentials that tell which providers we reach by ourselves; `None` where all are reached.
+    pub(crate) fn credentials(&self) -> Option<Arc<BTreeSet<String>>> {
+        let known = || Arc::new(self.credentials.keys().cloned().collect());
+        if self.simulates() { None } else { Some(known()) }
     }
 
     fn credential(&self, provider: &Provider) -> Option<SecretString> {

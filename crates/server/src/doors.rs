@@ -82,6 +82,7 @@ fn site(house: &House, realm: Realm) -> Site {
         api_base: format!("{}/api/v1", config.site_url),
         checkout_origins: if local == checkout { vec![checkout] } else { vec![checkout, local] },
         simulated: house.accesses.simulates(),
+        credentials: house.accesses.credentials(),
         development: !config.production(),
         trust_proxy: config.trust_proxy,
     }

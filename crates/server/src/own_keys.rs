@@ -77,9 +77,7 @@ impl ProviderKeys for OwnKeyCache {
                 Ok(sealed)
             }
             // Without the store nothing can have changed: the last answer holds for a while.
-            Err(error) if error.kind == StoreErrorKind::Unavailable => {
-                self.last_known(org).ok_or(error)
-            }
+            Err(error) if error.kind == StoreErrorKind::Unavailable => self.last_known(org).ok_or(error),
             Err(error) => Err(error),
         }
     }

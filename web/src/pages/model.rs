@@ -2,6 +2,7 @@
 
 use crate::format;
 use crate::frame::{Frame, page};
+use crate::site::Site;
 use crate::snippets::Snippets;
 use crate::trouble::{Answer, Trouble};
 use crate::visit::Visit;
@@ -46,6 +47,8 @@ pub(crate) fn prices(rates: &Rates) -> Vec<Price> {
 struct Row {
     provider: String,
     tag: String,
+    /// Served only to customers who bring their own key.
+    own_key_only: bool,
     prompt: String,
     completion: String,
     cache_read: String,
@@ -62,12 +65,13 @@ struct Row {
 }
 
 impl Row {
-    fn new(endpoint: &Endpoint, snapshot: &Snapshot) -> Self {
+    fn new(endpoint: &Endpoint, snapshot: &Snapshot, site: &Site) -> Self {
         let provider = snapshot.provider(&endpoint.provider);
         let rates = &endpoint.tariff.rates;
         Self {
             provider: provider.map_or_else(|| endpoint.provider.clone(), |p| p.name.clone()),
             tag: endpoint.tag.clone(),
+            own_key_only: provider.is_some_and(|provider| site.needs_own_key(provider)),
             prompt: format::per_million(rates.prompt),
             completion: format::per_million(rates.completion),
             cache_read: rates.cache_read.map_or_else(|| "–".to_owned(), format::per_million),
@@ -162,7 +166,7 @@ fn model_page(visit: &Visit, listing: &Listing, snapshot: &Snapshot) -> ModelPag
         outputs: names(&model.output_modalities),
         facts: facts(model),
         parameters: listing.supported_parameters.clone(),
-        rows: endpoints.into_iter().map(|endpoint| Row::new(endpoint, snapshot)).collect(),
+        rows: endpoints.into_iter().map(|endpoint| Row::new(endpoint, snapshot, &visit.site)).collect(),
         snippets: Snippets::new(&visit.site.api_base, None, &model.slug),
         try_it: try_it(visit, model),
         api_base: visit.site.api_base.clone(),

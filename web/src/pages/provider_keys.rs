@@ -13,7 +13,7 @@ use actix_web::http::StatusCode;
 use actix_web::web;
 use askama::Template;
 use billing::fees::{Allowance, ByokFee};
-use catalog::{Catalog, Snapshot};
+use catalog::{Catalog, Provider, Snapshot};
 use kernel::ids::{OrgId, ProviderKeyId};
 use kernel::{Clock, Entropy};
 
@@ -121,10 +121,20 @@ fn row(key: &ProviderKey, snapshot: &Snapshot) -> Row {
     }
 }
 
+/// Whether a provider issues keys at all: an operator's own server without one would take any text.
+fn takes_keys(provider: &Provider) -> bool {
+    provider.credential_env.is_some()
+}
+
 fn choices(snapshot: &Snapshot, current: &str) -> Vec<Choice> {
     let serving = super::providers::serving(snapshot);
     std::iter::once(Choice::new("", "Choose a provider", current))
-        .chain(serving.iter().map(|(p, _)| Choice::new(&p.slug, &p.name, current)))
+        .chain(
+            serving
+                .iter()
+                .filter(|(p, _)| takes_keys(p))
+                .map(|(p, _)| Choice::new(&p.slug, &p.name, current)),
+        )
         .collect()
 }
 
@@ -136,7 +146,7 @@ pub(crate) async fn create(
     desk: SealDesk,
 ) -> Answer {
     let member = post.visit.may(Role::manages_keys, WHO_MANAGES)?;
-    let known = catalog.snapshot().provider(post.fields.text("provider")).is_some();
+    let known = catalog.snapshot().provider(post.fields.text("provider")).is_some_and(|p| takes_keys(p));
     let secret = post.fields.text("secret");
     let plausible = (8..=SECRET_MAX).contains(&secret.len()) && secret.chars().all(|c| c.is_ascii_graphic());
     if !known || !plausible {

@@ -93,7 +93,7 @@ fn provider(slug: &str, name: &str, country: &str) -> Provider {
         name: name.to_owned(),
         dialect: "openai".to_owned(),
         base_url: "https://api.example".to_owned(),
-        credential_env: None,
+        credential_env: Some("PROVIDER_API_KEY".to_owned()),
         quirks: serde_json::Value::Null,
         bills_after_cancel: false,
         privacy_policy_url: Some("https://example.com/privacy".to_owned()),

@@ -137,6 +137,7 @@ impl World {
             checkout_origins: vec![CHECKOUT.to_owned()],
             simulated: true,
             development: true,
+            credentials: None,
             trust_proxy: false,
         }
     }
