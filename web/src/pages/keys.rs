@@ -146,10 +146,13 @@ struct NewKeyPage {
     name_error: String,
     limit: String,
     limit_error: String,
+    kinds: Vec<Choice>,
     resets: Vec<Choice>,
     expiries: Vec<Choice>,
 }
 
+const KINDS: [(&str, &str); 2] =
+    [("model", "API key: calls models"), ("management", "Management key: manages keys, never calls models")];
 const RESETS: [(&str, &str); 4] =
     [("", "Never: a total"), ("daily", "Every day"), ("weekly", "Every Monday"), ("monthly", "Every month")];
 const EXPIRIES: [(&str, &str); 5] =
@@ -166,6 +169,7 @@ impl NewKeyPage {
             name_error: String::new(),
             limit: fields.text("limit").to_owned(),
             limit_error: String::new(),
+            kinds: choices(&KINDS, fields.text("kind")),
             resets: choices(&RESETS, fields.text("reset")),
             expiries: choices(&EXPIRIES, fields.text("expires")),
         }
@@ -187,6 +191,9 @@ struct KeyShownPage {
     limit: String,
     expires: String,
     snippets: Snippets,
+    /// It manages keys and calls nothing.
+    management: bool,
+    api_base: String,
     /// Without credits the first call would be refused.
     needs_credits: bool,
 }
@@ -201,7 +208,9 @@ pub(crate) async fn create(
 ) -> Answer {
     let visit = &post.visit;
     let member = visit.may(Role::manages_keys, WHO_MANAGES)?;
-    let secret = KeySecret::draw(KeyKind::Model, entropy.get_ref());
+    // An unknown word makes an ordinary key.
+    let kind = KeyKind::parse(post.fields.text("kind")).unwrap_or(KeyKind::Model);
+    let secret = KeySecret::draw(kind, entropy.get_ref());
     let hash = draw_hash(entropy.get_ref());
     let new = match read(&post.fields, member, &secret, &pepper, hash, clock.now()) {
         Ok(new) => new,
@@ -227,7 +236,10 @@ fn shown(visit: &Visit, record: &KeyRecord, secret: &KeySecret, model: &str) -> 
         limit: limit.unwrap_or_else(|| "No limit of its own".to_owned()),
         expires: record.expires_at.map_or_else(|| "Never".to_owned(), format::date),
         snippets: Snippets::new(&visit.site.api_base, Some(secret.reveal()), model),
-        needs_credits: visit.balance.is_some_and(|balance| balance.balance <= NanoUsd::ZERO),
+        management: secret.kind() == KeyKind::Management,
+        api_base: visit.site.api_base.clone(),
+        needs_credits: secret.kind() == KeyKind::Model
+            && visit.balance.is_some_and(|balance| balance.balance <= NanoUsd::ZERO),
     }
 }
 
@@ -261,12 +273,13 @@ fn read(
         org: member.org.id,
         workspace: member.org.default_workspace,
         creator: member.member.id,
-        kind: KeyKind::Model,
+        kind: secret.kind(),
         digest: pepper.digest(secret),
         hash,
         name: name.to_owned(),
         label: secret.label(),
-        limit,
+        // A management key spends nothing.
+        limit: limit.filter(|_| secret.kind() == KeyKind::Model),
         limit_reset: LimitReset::parse(reset).unwrap_or(LimitReset::None),
         include_byok_in_limit: false,
         expires_at: days.map(|days| now + chrono::Duration::days(days)),
