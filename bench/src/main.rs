@@ -61,7 +61,9 @@ fn main() -> anyhow::Result<()> {
             let report = run::all(&options)?;
             print(&report.table())?;
             if let Some(path) = out {
-                let command = std::env::args().collect::<Vec<_>>().join(" ");
+                // Not the program's path: it says nothing but where somebody keeps their checkout.
+                let arguments: Vec<String> = std::env::args().skip(1).collect();
+                let command = format!("farebox-bench {}", arguments.join(" "));
                 let text = serde_json::to_string_pretty(&report.json(&command))?;
                 std::fs::write(&path, text + "\n").with_context(|| path.display().to_string())?;
             }

@@ -75,7 +75,10 @@ async fn paced(connection: &mut Connection) -> anyhow::Result<()> {
     for index in 0..FRAMES {
         let text = format!("@{}@", stamp());
         connection.write(&frame(model, index, &text)).await?;
-        tokio::time::sleep(PAUSE).await;
+        // The role comes together with the first token, as providers send it.
+        if index > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
     connection.write(&done()).await?;
     Ok(())
