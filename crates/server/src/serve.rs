@@ -9,6 +9,10 @@ use gateway::trace::Tracing;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// What a start says when Redis will not take its epoch.
+const EPOCHS: &str = "the credit engine's epochs could not be opened; where PostgreSQL was restored or replaced, this \
+    Redis belongs to another life of the books: make sure nothing else uses it, empty it, and start again";
+
 /// Which ports a process opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Role {
@@ -30,7 +34,7 @@ pub(crate) async fn run(config: Config, role: Role) -> anyhow::Result<()> {
         format!("{}-{}-{:016x}", std::process::id(), house.config.public_listen, house.entropy.next_u64());
     let writer = ingest::Ingest::new(owner, &house.registry)?;
     if role != Role::Staff {
-        epochs::open(&house, &writer).await.context("the credit engine's epochs could not be opened")?;
+        epochs::open(&house, &writer).await.context(EPOCHS)?;
     }
     gateway::meter::warm_up();
     let jobs = start_jobs(&house, role, writer)?;
