@@ -77,7 +77,7 @@ pub(crate) const SETTINGS: [(&str, &str); 24] = [
     ("FAREBOX_SIMULATOR_URL", "only in development: stands in for providers without a credential"),
     ("FAREBOX_OTLP_ENDPOINT", "OpenTelemetry collector, e.g. http://localhost:4318"),
     ("FAREBOX_WORKERS", "worker threads (one a core)"),
-    ("FAREBOX_HOLD_LIFETIME_SECONDS", "a hold without heartbeat is swept after (120)"),
+    ("FAREBOX_HOLD_LIFETIME_SECONDS", "a hold that nobody renews is swept after (120)"),
     ("FAREBOX_DRAIN_SECONDS", "how long streams may end after SIGTERM (120)"),
     ("FAREBOX_TRUST_PROXY", "true when an edge proxy of yours sets X-Forwarded-For"),
     ("FAREBOX_LOG", "log filter (info)"),
