@@ -35,3 +35,5 @@ mod staff;
 mod support;
 #[cfg(test)]
 mod telemetry;
+#[cfg(test)]
+mod waiting;
