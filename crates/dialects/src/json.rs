@@ -9,7 +9,35 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// The members of one object in their order, values unparsed.
-pub(crate) type Members<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
+pub(crate) type Members<'a, V = &'a RawValue> = Vec<(Cow<'a, str>, V)>;
+
+/// An unparsed value of a sound document, without white space around it.
+pub(crate) trait Json {
+    fn json(&self) -> &str;
+
+    /// The content of a string value, `None` when it is not a string or has a lone surrogate.
+    fn text(&self) -> Option<Cow<'_, str>>;
+}
+
+impl Json for RawValue {
+    fn json(&self) -> &str {
+        self.get()
+    }
+
+    fn text(&self) -> Option<Cow<'_, str>> {
+        text(self)
+    }
+}
+
+impl<J: Json + ?Sized> Json for &J {
+    fn json(&self) -> &str {
+        (**self).json()
+    }
+
+    fn text(&self) -> Option<Cow<'_, str>> {
+        (**self).text()
+    }
+}
 
 /// More members than any real request has; bounds the memory that a hostile object can claim.
 pub(crate) const MAX_MEMBERS: usize = 4096;
@@ -27,8 +55,13 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Told by the first byte; a raw value has no leading white space.
-    pub(crate) fn of(raw: &RawValue) -> Self {
-        match raw.get().as_bytes().first() {
+    pub(crate) fn of<J: Json + ?Sized>(raw: &J) -> Self {
+        Self::of_byte(raw.json().as_bytes().first().copied())
+    }
+
+    /// By the first byte.
+    pub(crate) fn of_byte(first: Option<u8>) -> Self {
+        match first {
             Some(b'n') => Self::Null,
             Some(b't' | b'f') => Self::Bool,
             Some(b'"') => Self::Text,
@@ -81,7 +114,12 @@ impl<'de> Visitor<'de> for MembersVisitor {
 }
 
 /// The first key that appears twice.
-pub(crate) fn duplicate<'m>(members: &'m Members<'_>) -> Option<&'m str> {
+pub(crate) fn duplicate<'m, V>(members: &'m [(Cow<'_, str>, V)]) -> Option<&'m str> {
+    if members.len() <= 8 {
+        let mut keys = members.iter().map(|(key, _)| key.as_ref());
+        let twice = |&(at, key): &(usize, &str)| members.iter().skip(at + 1).any(|(other, _)| other == key);
+        return keys.by_ref().enumerate().find(twice).map(|(_, key)| key);
+    }
     let mut keys: Vec<&str> = members.iter().map(|(key, _)| key.as_ref()).collect();
     keys.sort_unstable();
     keys.windows(2).find_map(|pair| match pair {
@@ -184,7 +222,7 @@ pub(crate) fn text_len(raw: &RawValue) -> usize {
 }
 
 /// UTF-8 bytes of `\uXXXX`; each half of a surrogate pair counts two of the pair's four.
-fn unicode_len(hex: &[u8]) -> usize {
+pub(crate) fn unicode_len(hex: &[u8]) -> usize {
     match hex4(hex) {
         Some(0..=0x7F) => 1,
         Some(0x80..=0x7FF | 0xD800..=0xDFFF) => 2,

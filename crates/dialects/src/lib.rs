@@ -14,6 +14,7 @@ pub mod quirks;
 pub mod registry;
 mod scan;
 pub mod sse;
+mod walk;
 
 pub use dialect::{AuthScheme, Dialect, StreamReader, Target, WireError, WireRequest};
 pub use model::event::{Delta, StreamEvent, ToolCallDelta};

@@ -16,6 +16,9 @@ pub(crate) enum ScanFault {
 /// Checks the whole document: at most `limit` open brackets at any point, surrogates only in pairs.
 pub(crate) fn scan(text: &str, limit: usize) -> Result<(), ScanFault> {
     let bytes = text.as_bytes();
+    if is_harmless(bytes, limit) {
+        return Ok(());
+    }
     let mut depth = 0_usize;
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
@@ -36,6 +39,12 @@ pub(crate) fn scan(text: &str, limit: usize) -> Result<(), ScanFault> {
         at += 1;
     }
     Ok(())
+}
+
+/// Told at a glance, and true of most documents: hardly a bracket, and no escape that could be a surrogate.
+fn is_harmless(bytes: &[u8], limit: usize) -> bool {
+    memchr::memchr2_iter(b'{', b'[', bytes).nth(limit).is_none()
+        && memchr::memmem::find(bytes, b"\\u").is_none()
 }
 
 /// From the first byte inside a string to the first byte behind its closing quote.

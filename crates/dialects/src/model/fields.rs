@@ -2,7 +2,7 @@
 //!
 //! One table, read by validation, by the pass-through and by translation. `messages` has its own rules.
 
-use crate::json::{self, Kind};
+use crate::json::{self, Json, Kind};
 use crate::model::reasoning::Effort;
 use crate::model::request_error::{At, RequestError, RequestErrorKind, excerpt};
 use serde_json::value::RawValue;
@@ -147,17 +147,26 @@ pub(crate) fn check(rule: Rule, raw: &RawValue, at: &At<'_>) -> Result<(), Reque
 }
 
 /// Fails with both kinds named.
-pub(crate) fn expect_kind(raw: &RawValue, kind: Kind, at: &At<'_>) -> Result<(), RequestError> {
+pub(crate) fn expect_kind<J: Json + ?Sized>(raw: &J, kind: Kind, at: &At<'_>) -> Result<(), RequestError> {
     expect_one_of(raw, &[kind], kind.name(), at)
 }
 
-pub(crate) fn expect_one_of(
-    raw: &RawValue,
+pub(crate) fn expect_one_of<J: Json + ?Sized>(
+    raw: &J,
     kinds: &[Kind],
     expected: &'static str,
     at: &At<'_>,
 ) -> Result<(), RequestError> {
-    let got = Kind::of(raw);
+    expected_kind(Kind::of(raw), kinds, expected, at)
+}
+
+/// Fails unless the kind found is one of those expected.
+pub(crate) fn expected_kind(
+    got: Kind,
+    kinds: &[Kind],
+    expected: &'static str,
+    at: &At<'_>,
+) -> Result<(), RequestError> {
     if kinds.contains(&got) {
         return Ok(());
     }
@@ -219,9 +228,9 @@ fn list(raw: &RawValue, max: usize, at: &At<'_>) -> Result<(), RequestError> {
 }
 
 /// One of a few words.
-pub(crate) fn word(raw: &RawValue, words: &[&str], at: &At<'_>) -> Result<(), RequestError> {
+pub(crate) fn word<J: Json + ?Sized>(raw: &J, words: &[&str], at: &At<'_>) -> Result<(), RequestError> {
     expect_kind(raw, Kind::Text, at)?;
-    let text = json::text(raw).unwrap_or_default();
+    let text = raw.text().unwrap_or_default();
     if words.contains(&text.as_ref()) {
         return Ok(());
     }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// The state of one stream.
 #[derive(Debug)]
@@ -25,6 +26,18 @@ pub struct PassThrough {
 struct Lane {
     context: FaceContext,
     chunks: Chunks,
+    last: Pattern,
+}
+
+/// What stood around the text of the last plain frame. The next one mostly differs in its text alone, so it
+/// means the same without being parsed.
+#[derive(Debug, Default)]
+struct Pattern {
+    before: String,
+    /// Empty until there was a plain frame.
+    after: String,
+    index: u32,
+    role: bool,
 }
 
 /// A frame of nothing but text. Members outside the delta that are not named here say nothing to a client
@@ -89,7 +102,10 @@ impl PlainFrame<'_> {
 impl PassThrough {
     #[must_use]
     pub fn new(context: FaceContext) -> Self {
-        Self { sse: SseReader::new(), lane: Lane { context, chunks: Chunks::default() } }
+        Self {
+            sse: SseReader::new(),
+            lane: Lane { context, chunks: Chunks::default(), last: Pattern::default() },
+        }
     }
 
     /// See [`Relay::push`](super::Relay::push).
@@ -124,7 +140,11 @@ impl Lane {
         text: &mut String,
         passed: &mut Passed,
     ) -> Result<(), WireError> {
-        if self.chunks.flowing() && plain(data, &self.context, out, text) {
+        if self.chunks.flowing()
+            && let Some(said) = self.last.text_of(data).or_else(|| self.last.learn(data))
+        {
+            append_text_chunk(self.last.index, self.last.role, said.json, &self.context, out);
+            text.push_str(&said.text);
             return Ok(());
         }
         let mut events = Vec::new();
@@ -137,27 +157,111 @@ impl Lane {
     }
 }
 
-/// The fast way. Whether it was taken; if not, nothing was written.
-fn plain(data: &str, context: &FaceContext, out: &mut Vec<u8>, text: &mut String) -> bool {
-    let Ok(frame) = serde_json::from_str::<PlainFrame<'_>>(data) else { return false };
-    if !frame.is_plain() {
-        return false;
+/// The text of a plain frame, as JSON and decoded. Never empty.
+#[derive(Debug, PartialEq, Eq)]
+struct Said<'a> {
+    json: &'a str,
+    text: Cow<'a, str>,
+}
+
+impl Pattern {
+    /// The text of a frame that is otherwise like the last; `None` when it is not, or the text is no sound
+    /// JSON string.
+    fn text_of<'a>(&self, data: &'a str) -> Option<Said<'a>> {
+        if self.after.is_empty() {
+            return None;
+        }
+        let json = data.strip_prefix(self.before.as_str())?.strip_suffix(self.after.as_str())?;
+        let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+        if inner.is_empty() {
+            return None;
+        }
+        let text = if inner.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
+            serde_json::from_str::<json::Text<'_>>(json).ok()?.0
+        } else {
+            Cow::Borrowed(inner)
+        };
+        Some(Said { json, text })
     }
-    let [choice] = frame.choices;
-    let delta = choice.delta;
-    let role = match delta.role {
-        None => false,
-        Some(raw) if raw.get() == "\"assistant\"" => true,
-        Some(_) => return false,
-    };
-    if Kind::of(delta.content) != Kind::Text {
-        return false;
+
+    /// Parses a frame, and remembers it if it is plain.
+    fn learn<'a>(&mut self, data: &'a str) -> Option<Said<'a>> {
+        let frame = serde_json::from_str::<PlainFrame<'_>>(data).ok()?;
+        if !frame.is_plain() {
+            return None;
+        }
+        let [choice] = frame.choices;
+        let delta = choice.delta;
+        if delta.role.is_some_and(|raw| raw.get() != "\"assistant\"") || Kind::of(delta.content) != Kind::Text
+        {
+            return None;
+        }
+        let json = delta.content.get();
+        let text = json::text(delta.content).filter(|text| !text.is_empty())?;
+        // Where the text stands in the frame it was borrowed from.
+        let start = json.as_ptr().addr().checked_sub(data.as_ptr().addr())?;
+        let (before, after) = (data.get(..start)?, data.get(start + json.len()..)?);
+        self.before.clear();
+        self.before.push_str(before);
+        self.after.clear();
+        self.after.push_str(after);
+        (self.index, self.role) = (choice.index, delta.role.is_some());
+        Some(Said { json, text })
     }
-    let Some(said) = json::text(delta.content) else { return false };
-    if said.is_empty() {
-        return false;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(text: &str) -> String {
+        format!(r#"{{"id":"a","choices":[{{"index":2,"delta":{{"content":{text}}},"finish_reason":null}}]}}"#)
     }
-    append_text_chunk(choice.index, role, delta.content.get(), context, out);
-    text.push_str(&said);
-    true
+
+    #[test]
+    fn a_frame_like_the_last_gives_what_parsing_it_gives() {
+        let mut pattern = Pattern::default();
+        assert_eq!(pattern.text_of(&frame(r#""x""#)), None);
+        assert!(pattern.learn(&frame(r#""first""#)).is_some());
+        let texts = [r#"" word""#, r#""\"quoted\"\n""#, r#""né€\ud83d\ude00""#, r#""\\""#, r#""},{""#];
+        for text in texts {
+            let data = frame(text);
+            let quick = pattern.text_of(&data).unwrap();
+            assert_eq!(Some(&quick), Pattern::default().learn(&data).as_ref(), "{text}");
+            assert_eq!(quick.json, text);
+        }
+        assert_eq!((pattern.index, pattern.role), (2, false));
+    }
+
+    #[test]
+    fn what_is_no_sound_text_or_says_more_is_not_taken_for_plain() {
+        let mut pattern = Pattern::default();
+        pattern.learn(&frame(r#""first""#)).unwrap();
+        let wrong = [
+            r#""""#,
+            r#"""#,
+            "null",
+            "",
+            r#""a","role":"b""#,
+            r#""a"b""#,
+            r#""a\""#,
+            r#""\ud83d""#,
+            r#""\x""#,
+            "\"a\nb\"",
+            r#" "a""#,
+            r#""a" "#,
+            r#""a","tool_calls":"x""#,
+        ];
+        for text in wrong {
+            assert_eq!(pattern.text_of(&frame(text)), None, "{text}");
+        }
+        for data in [
+            "",
+            "[DONE]",
+            &frame(r#""x""#).replace(":2,", ":3,"),
+            &frame(r#""x""#).replace("null", "\"stop\""),
+        ] {
+            assert_eq!(pattern.text_of(data), None, "{data}");
+        }
+    }
 }
