@@ -12,7 +12,8 @@ pub struct Metrics {
     overhead: Histogram,
     duration: Histogram,
     charged: IntCounter,
-    tokens: IntCounterVec,
+    prompt_tokens: IntCounter,
+    completion_tokens: IntCounter,
     /// Settlements that the engine did not confirm at once.
     pub settle_retries: IntCounter,
     /// Used but not covered by hold, balance or caps.
@@ -43,6 +44,7 @@ impl Metrics {
         };
         let streams_open = IntGauge::new("farebox_streams_open", "Requests in progress")?;
         registry.register(Box::new(streams_open.clone()))?;
+        let tokens = counter("farebox_tokens_total", "Tokens metered", &["class"])?;
         Ok(Self {
             requests: counter(
                 "farebox_requests_total",
@@ -54,7 +56,8 @@ impl Metrics {
                 "Calls of providers",
                 &["provider", "outcome"],
             )?,
-            tokens: counter("farebox_tokens_total", "Tokens metered", &["class"])?,
+            prompt_tokens: tokens.with_label_values(&["prompt"]),
+            completion_tokens: tokens.with_label_values(&["completion"]),
             ttft: histogram("farebox_ttft_seconds", "Arrival to first output")?,
             overhead: histogram("farebox_overhead_seconds", "Arrival to the provider being asked")?,
             duration: histogram("farebox_request_seconds", "Arrival to the end of all work")?,
@@ -97,7 +100,7 @@ impl Metrics {
         if let Some(charge) = answered.charge.and_then(|charge| u64::try_from(charge.get()).ok()) {
             self.charged.inc_by(charge);
         }
-        self.tokens.with_label_values(&["prompt"]).inc_by(answered.prompt_tokens);
-        self.tokens.with_label_values(&["completion"]).inc_by(answered.completion_tokens);
+        self.prompt_tokens.inc_by(answered.prompt_tokens);
+        self.completion_tokens.inc_by(answered.completion_tokens);
     }
 }

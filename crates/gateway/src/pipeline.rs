@@ -71,7 +71,7 @@ impl Pipeline {
         let outcome = Outcome { ending, took: self.clock.monotonic().saturating_sub(received.arrived) };
         self.metrics.record(&outcome);
         let generation = received.generation;
-        self.tracing.record(&outcome, &generation.to_string(), generation.created_at());
+        self.tracing.record(&outcome, generation, generation.created_at());
     }
 
     async fn serve(&self, received: &Received, sink: &Sink) -> Result<Ending, Refusal> {

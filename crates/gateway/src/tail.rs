@@ -282,7 +282,8 @@ impl Tail<'_> {
             error: progress.error.as_ref().map(|failure| failure.class.error_type().to_owned()),
             latency_ms: millis(first.saturating_sub(arrived)),
             generation_ms: millis(now.saturating_sub(first)),
-            attempts: journey.attempts.clone(),
+            // Nothing is tried after what ends here.
+            attempts: std::mem::take(&mut journey.attempts),
             upstream_id: progress.upstream_id.clone(),
             app_referer: journey.received.referer.clone(),
             app_title: journey.received.title.clone(),

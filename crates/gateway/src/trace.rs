@@ -3,6 +3,7 @@
 
 use crate::outcome::{Answered, Ending, Outcome};
 use kernel::Moment;
+use kernel::ids::GenerationId;
 use opentelemetry::global::BoxedTracer;
 use opentelemetry::trace::{Span as _, SpanKind, Status, Tracer as _};
 use opentelemetry::{KeyValue, global};
@@ -22,7 +23,7 @@ impl Tracing {
     }
 
     /// Records the end of a request that arrived at `started`.
-    pub fn record(&self, outcome: &Outcome, generation: &str, started: Moment) {
+    pub fn record(&self, outcome: &Outcome, generation: GenerationId, started: Moment) {
         let Some(tracer) = &self.tracer else { return };
         let begun = SystemTime::from(started);
         let (name, attributes) = match &outcome.ending {
@@ -36,7 +37,7 @@ impl Tracing {
             .span_builder(name)
             .with_kind(SpanKind::Client)
             .with_start_time(begun)
-            .with_attributes(attributes.into_iter().chain(common(generation)));
+            .with_attributes(attributes.into_iter().chain(common(&generation.to_string())));
         let mut span = tracer.build(builder);
         if let Some(error) = error_of(&outcome.ending) {
             span.set_status(Status::error(error));

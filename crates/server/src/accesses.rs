@@ -52,6 +52,11 @@ impl Accesses for ConfiguredAccesses {
         }
     }
 
+    fn reaches(&self, provider: &Provider) -> bool {
+        let known = |name: &String| self.credentials.contains_key(name);
+        self.simulates() || provider.credential_env.as_ref().is_none_or(known)
+    }
+
     fn for_customer_key(&self, provider: &Provider) -> Access {
         let real = Access {
             base_url: provider.base_url.trim_end_matches('/').to_owned(),

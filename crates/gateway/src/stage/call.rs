@@ -11,6 +11,7 @@ use dialects::{Dialect, FailureClass, Quirks, RequestHead, Target, UpstreamFailu
 use kernel::Clock;
 use kernel::SecretString;
 use kernel::ids::ProviderKeyId;
+use serde::Deserialize as _;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,11 @@ use std::time::Duration;
 pub trait Accesses: Send + Sync {
     /// `None`: we have no credential, and no simulator stands in.
     fn own(&self, provider: &Provider) -> Option<Access>;
+
+    /// Whether [`own`](Self::own) finds a way, asked for every endpoint of a plan.
+    fn reaches(&self, provider: &Provider) -> bool {
+        self.own(provider).is_some()
+    }
 
     /// The address for a customer's own key (the simulator's, where one stands in).
     fn for_customer_key(&self, provider: &Provider) -> Access;
@@ -131,7 +137,7 @@ fn quirks_of(provider: &Provider) -> Quirks {
     if provider.quirks.is_null() {
         return Quirks::default();
     }
-    serde_json::from_value(provider.quirks.clone()).unwrap_or_else(|error| {
+    Quirks::deserialize(&provider.quirks).unwrap_or_else(|error| {
         tracing::error!(provider = %provider.slug, %error, "unreadable quirks");
         Quirks::default()
     })

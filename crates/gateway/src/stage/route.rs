@@ -124,7 +124,7 @@ impl Switchboard {
             Some(OwnKey { id: key.id, fallback: key.fallback })
         };
         let health = |endpoint| self.health.lock().health(endpoint, now);
-        let has_credential = |provider: &Provider| self.accesses.own(provider).is_some();
+        let has_credential = |provider: &Provider| self.accesses.reaches(provider);
         let world = World {
             snapshot: &wish.snapshot,
             health: &health,
