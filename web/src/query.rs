@@ -45,6 +45,19 @@ fn encode(value: &str, out: &mut String) {
     }
 }
 
+/// Typed dollars without their sign and the commas between groups of three digits; `None` where a comma may
+/// mean something else, as in `5,00`.
+pub(crate) fn plain_dollars(typed: &str) -> Option<String> {
+    let text = typed.trim().trim_start_matches('$').trim();
+    let (whole, cents) = text.split_once('.').map_or((text, None), |(whole, cents)| (whole, Some(cents)));
+    let mut groups = whole.split(',');
+    let first = groups.next().unwrap_or_default();
+    let grouped = groups.clone().next().is_some();
+    let sound = (!grouped || (1..=3).contains(&first.len())) && groups.all(|group| group.len() == 3);
+    let digits = whole.replace(',', "");
+    sound.then(|| cents.map_or_else(|| digits.clone(), |cents| format!("{digits}.{cents}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +67,23 @@ mod tests {
         let query = Query::new().with("q", "a b&c").with("sort", "price").with("q", "é/1").with("page", "");
         assert_eq!(query.on("/models"), "/models?sort=price&q=%C3%A9%2F1");
         assert_eq!(Query::new().on("/models"), "/models");
+    }
+
+    #[test]
+    fn commas_count_only_between_groups_of_three_digits() {
+        let rows = [
+            ("20", Some("20")),
+            (" $1,234.50 ", Some("1234.50")),
+            ("25,000", Some("25000")),
+            ("1,234,567", Some("1234567")),
+            ("5,00", None),
+            ("0,50", None),
+            ("1234,567", None),
+            (",500", None),
+            ("1,,000", None),
+        ];
+        for (typed, plain) in rows {
+            assert_eq!(plain_dollars(typed).as_deref(), plain, "{typed}");
+        }
     }
 }

@@ -48,8 +48,8 @@ pub trait Ledger: Send + Sync {
     /// The epoch of each shard; a shard without a row has none yet.
     async fn epochs(&self) -> Result<Vec<(u8, i64)>, StoreError>;
 
-    /// Raises a shard's epoch by one (from 0), resets its cursor, and returns the new epoch.
-    async fn next_epoch(&self, shard: u8, redis_run_id: &str) -> Result<i64, StoreError>;
+    /// Raises the epochs of shards by one (from 0) in one act, resets their cursors, and returns the new ones.
+    async fn next_epochs(&self, shards: &[u8], redis_run_id: &str) -> Result<Vec<(u8, i64)>, StoreError>;
 }
 
 /// The ingest writer's side: outbox entries become movements and generations.

@@ -18,6 +18,9 @@ const FRESH: Duration = Duration::from_secs(15);
 const DEAF: Duration = Duration::from_millis(800);
 /// How long a known key works while the store does not answer.
 const OUTAGE: Duration = Duration::from_secs(15 * 60);
+/// How long a known key waits for the store, and how long the store is left alone when it did not answer.
+const KNOWN_PATIENCE: Duration = Duration::from_millis(300);
+const QUIET: Duration = Duration::from_secs(1);
 const ABSENT: Duration = Duration::from_secs(5);
 /// Look-ups in flight at once.
 const LOOKUPS: usize = 64;
@@ -39,6 +42,8 @@ pub struct KeyCache {
     /// Counts evictions: an answer that was asked for before one is not kept.
     generation: AtomicU64,
     listening: AtomicBool,
+    /// The store did not answer lately: known keys are not asked for until then.
+    quiet_until: RwLock<Duration>,
 }
 
 impl KeyCache {
@@ -51,6 +56,7 @@ impl KeyCache {
             lookups: Semaphore::new(LOOKUPS),
             generation: AtomicU64::new(0),
             listening: AtomicBool::new(false),
+            quiet_until: RwLock::new(Duration::ZERO),
         }
     }
 
@@ -79,6 +85,11 @@ impl KeyCache {
         (age < limit).then_some(entry.record)
     }
 
+    fn quiet(&self, record: Arc<KeyRecord>) -> Arc<KeyRecord> {
+        *self.quiet_until.write() = self.clock.monotonic() + QUIET;
+        record
+    }
+
     fn last_known(&self, digest: &KeyDigest) -> Option<Arc<KeyRecord>> {
         let entry = self.entries.read().get(&digest.bytes).cloned()?;
         let age = self.clock.monotonic().saturating_sub(entry.at);
@@ -103,6 +114,10 @@ impl KeyDirectory for KeyCache {
         if let Some(known) = self.remembered(digest) {
             return Ok(known);
         }
+        let known = self.last_known(digest);
+        if let Some(record) = known.as_ref().filter(|_| self.clock.monotonic() < *self.quiet_until.read()) {
+            return Ok(Some(Arc::clone(record)));
+        }
         let permit = self.lookups.acquire().await;
         let _permit = permit.map_err(|closed| StoreError::unavailable("key look-ups are closed", closed))?;
         // Whoever waited here may find the answer of the one before.
@@ -111,17 +126,21 @@ impl KeyDirectory for KeyCache {
         }
         // The age counts from before the question: a revocation after it must not be outlived.
         let asked = (self.generation.load(Ordering::SeqCst), self.clock.monotonic());
-        match self.source.find(digest).await {
-            Ok(record) => {
-                self.remember(digest, asked, record.clone());
-                Ok(record)
-            }
-            // Without the store nothing can have been revoked: what was known of a key goes on for a while.
-            Err(error) if error.kind == StoreErrorKind::Unavailable => match self.last_known(digest) {
-                Some(record) => Ok(Some(record)),
-                None => Err(error),
+        let asking = self.source.find(digest);
+        let answer = match known {
+            None => asking.await,
+            // Without the store nothing can have been revoked: what was known of a key goes on for a while, and
+            // the store is left alone for a moment.
+            Some(record) => match tokio::time::timeout(KNOWN_PATIENCE, asking).await {
+                Ok(Err(error)) if error.kind == StoreErrorKind::Unavailable => {
+                    return Ok(Some(self.quiet(record)));
+                }
+                Err(_elapsed) => return Ok(Some(self.quiet(record))),
+                Ok(answer) => answer,
             },
-            Err(error) => Err(error),
-        }
+        };
+        let record = answer?;
+        self.remember(digest, asked, record.clone());
+        Ok(record)
     }
 }

@@ -177,25 +177,20 @@ fn api_routes(cfg: &mut ServiceConfig) {
 }
 
 async fn no_such_route(request: actix_web::HttpRequest) -> HttpResponse {
-    if request.method() == actix_web::http::Method::OPTIONS {
-        return HttpResponse::NoContent()
-            .insert_header(("access-control-allow-origin", "*"))
-            .insert_header(("access-control-allow-methods", "GET, POST, PATCH, DELETE, OPTIONS"))
-            .insert_header(("access-control-allow-headers", "*"))
-            .insert_header(("access-control-max-age", "86400"))
-            .finish();
-    }
     let shown: String = request.path().chars().take(100).collect();
     let message =
         format!("{} {shown} does not exist. The API is described at /api/v1/openapi.json.", request.method());
     answer::refusal(&Refusal::new(Kind::NotFound, message))
 }
 
-/// Refuses a request whose headers are larger than 16 KiB before anything is read of it.
+/// Answers preflights, refuses headers larger than 16 KiB before anything is read, and lets every origin read.
 async fn bounded_headers(
     request: actix_web::dev::ServiceRequest,
     next: actix_web::middleware::Next<impl actix_web::body::MessageBody + 'static>,
 ) -> Result<actix_web::dev::ServiceResponse<actix_web::body::BoxBody>, actix_web::Error> {
+    if request.method() == actix_web::http::Method::OPTIONS {
+        return Ok(request.into_response(preflight()));
+    }
     let bytes: usize =
         request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if bytes > HEADER_BYTES {
@@ -203,7 +198,20 @@ async fn bounded_headers(
         let refused = answer::refusal(&Refusal::new(Kind::HeadersTooLarge, message));
         return Ok(request.into_response(refused));
     }
-    Ok(next.call(request).await?.map_into_boxed_body())
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    let anywhere = actix_web::http::header::HeaderValue::from_static("*");
+    response.headers_mut().insert(actix_web::http::header::ACCESS_CONTROL_ALLOW_ORIGIN, anywhere);
+    Ok(response)
+}
+
+/// What a browser of another site asks before it calls: keys are in a header, so every origin may.
+fn preflight() -> HttpResponse {
+    HttpResponse::NoContent()
+        .insert_header(("access-control-allow-origin", "*"))
+        .insert_header(("access-control-allow-methods", "GET, POST, PATCH, DELETE, OPTIONS"))
+        .insert_header(("access-control-allow-headers", "*, Authorization, Content-Type, X-Api-Key"))
+        .insert_header(("access-control-max-age", "86400"))
+        .finish()
 }
 
 /// The staff desk, never reachable from the public port.

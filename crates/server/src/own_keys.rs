@@ -15,6 +15,8 @@ use std::time::Duration;
 const FRESH: Duration = Duration::from_millis(900);
 /// How long the last answer holds while the store does not answer.
 const OUTAGE: Duration = Duration::from_secs(15 * 60);
+const KNOWN_PATIENCE: Duration = Duration::from_millis(300);
+const QUIET: Duration = Duration::from_secs(1);
 const ENTRIES: usize = 100_000;
 
 type Sealed = Vec<(ProviderKey, Vec<u8>)>;
@@ -24,11 +26,13 @@ pub(crate) struct OwnKeyCache {
     source: Arc<dyn ProviderKeys>,
     clock: Arc<dyn Clock>,
     entries: RwLock<HashMap<OrgId, (Duration, Sealed)>>,
+    /// The store did not answer lately: known organizations are not asked for until then.
+    quiet_until: RwLock<Duration>,
 }
 
 impl OwnKeyCache {
     pub(crate) fn new(source: Arc<dyn ProviderKeys>, clock: Arc<dyn Clock>) -> Self {
-        Self { source, clock, entries: RwLock::default() }
+        Self { source, clock, entries: RwLock::default(), quiet_until: RwLock::new(Duration::ZERO) }
     }
 
     fn remembered(&self, org: OrgId) -> Option<Sealed> {
@@ -71,13 +75,25 @@ impl ProviderKeys for OwnKeyCache {
             return Ok(sealed);
         }
         let asked = self.clock.monotonic();
-        match self.source.sealed_keys(org).await {
+        let known = self.last_known(org);
+        if let Some(sealed) = known.as_ref().filter(|_| asked < *self.quiet_until.read()) {
+            return Ok(sealed.clone());
+        }
+        let patience = if known.is_some() { KNOWN_PATIENCE } else { Duration::MAX };
+        let answer = match tokio::time::timeout(patience, self.source.sealed_keys(org)).await {
+            Ok(answer) => answer,
+            Err(elapsed) => Err(StoreError::unavailable("the provider keys did not come in time", elapsed)),
+        };
+        match answer {
             Ok(sealed) => {
                 self.remember(org, asked, sealed.clone());
                 Ok(sealed)
             }
             // Without the store nothing can have changed: the last answer holds for a while.
-            Err(error) if error.kind == StoreErrorKind::Unavailable => self.last_known(org).ok_or(error),
+            Err(error) if error.kind == StoreErrorKind::Unavailable => {
+                *self.quiet_until.write() = asked + QUIET;
+                known.ok_or(error)
+            }
             Err(error) => Err(error),
         }
     }

@@ -133,37 +133,50 @@ impl Ledger for PgStore {
         rows.into_iter().map(|row| Ok((shard(row.shard)?, row.epoch))).collect()
     }
 
-    async fn next_epoch(&self, shard: u8, redis_run_id: &str) -> Result<i64, StoreError> {
-        let mut tx = self.pool.begin().await.named("next_epoch")?;
+    async fn next_epochs(&self, shards: &[u8], redis_run_id: &str) -> Result<Vec<(u8, i64)>, StoreError> {
+        let mut tx = self.pool.begin().await.named("next_epochs")?;
         // A batch that was read under the old epoch must not move the new cursor: its token ends here. The
-        // lease comes before the shard, in the same order as in ingest.
+        // lease comes before the shards, in the same order as in ingest.
         sqlx::query!("UPDATE ingest_lease SET token = token + 1")
             .execute(&mut *tx)
             .await
-            .named("next_epoch")?;
-        let epoch = sqlx::query_scalar!(
-            "INSERT INTO shard_epoch (shard, epoch, authority, redis_run_id, opened_at) VALUES ($1, 1, 'redis', $2, $3)
+            .named("next_epochs")?;
+        let mut opened = Vec::with_capacity(shards.len());
+        for shard in shards {
+            opened.push((*shard, next_epoch(&mut tx, *shard, redis_run_id, self.clock.now()).await?));
+        }
+        tx.commit().await.named("next_epochs: commit")?;
+        Ok(opened)
+    }
+}
+
+async fn next_epoch(
+    tx: &mut Transaction<'_, Postgres>,
+    shard: u8,
+    redis_run_id: &str,
+    at: Moment,
+) -> Result<i64, StoreError> {
+    let epoch = sqlx::query_scalar!(
+        "INSERT INTO shard_epoch (shard, epoch, authority, redis_run_id, opened_at) VALUES ($1, 1, 'redis', $2, $3)
              ON CONFLICT (shard) DO UPDATE SET epoch = shard_epoch.epoch + 1, authority = 'redis',
                  redis_run_id = EXCLUDED.redis_run_id, opened_at = EXCLUDED.opened_at
              RETURNING epoch",
-            i16::from(shard),
-            redis_run_id,
-            self.clock.now()
-        )
-        .fetch_one(&mut *tx)
-        .await
-        .named("next_epoch")?;
-        sqlx::query!(
-            "INSERT INTO ingest_cursor (shard, stream_ms, stream_seq) VALUES ($1, 0, 0)
+        i16::from(shard),
+        redis_run_id,
+        at
+    )
+    .fetch_one(&mut **tx)
+    .await
+    .named("next_epochs")?;
+    sqlx::query!(
+        "INSERT INTO ingest_cursor (shard, stream_ms, stream_seq) VALUES ($1, 0, 0)
              ON CONFLICT (shard) DO UPDATE SET stream_ms = 0, stream_seq = 0",
-            i16::from(shard)
-        )
-        .execute(&mut *tx)
-        .await
-        .named("next_epoch: cursor")?;
-        tx.commit().await.named("next_epoch: commit")?;
-        Ok(epoch)
-    }
+        i16::from(shard)
+    )
+    .execute(&mut **tx)
+    .await
+    .named("next_epochs: cursor")?;
+    Ok(epoch)
 }
 
 /// Makes a transaction read one snapshot and write nothing. Must be its first statement.

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// How long an answer may take. After it the outcome is unknown: the act is asked again by its hold key.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// The longest pause before the one retry of a lost connection.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// How long connecting may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
@@ -98,7 +100,10 @@ fn settings(url: &str) -> Result<(redis::Client, ConnectionManagerConfig), Store
     let client = redis::Client::open(url).map_err(|fault| trouble("the address", fault))?;
     let config = ConnectionManagerConfig::new()
         .set_response_timeout(Some(ANSWER_WITHIN))
-        .set_connection_timeout(Some(CONNECT_WITHIN));
+        .set_connection_timeout(Some(CONNECT_WITHIN))
+        // Whoever waits behind a lost connection is told soon; the next act tries again.
+        .set_number_of_retries(1)
+        .set_max_delay(RETRY_DELAY);
     Ok((client, config))
 }
 

@@ -187,7 +187,7 @@ pub(crate) async fn confirm(
 
 /// The quote of a typed amount, or the sentence that says what to type instead.
 pub(crate) fn quote(fee: &PurchaseFee, typed: &str) -> Result<PurchaseQuote, String> {
-    let plain: String = typed.trim().trim_start_matches('$').replace(',', "");
+    let plain = crate::query::plain_dollars(typed).unwrap_or_default();
     let amount = Cents::parse_dollars(&plain)
         .map_err(|_not_an_amount| "Enter an amount in dollars and cents, like 20 or 12.50.".to_owned())?;
     fee.quote(amount).map_err(|refusal| super::sign::sentence(&refusal.to_string()))

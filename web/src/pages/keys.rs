@@ -289,11 +289,10 @@ fn read(
 
 /// An empty field is no limit; zero or less is a mistake, not "nothing".
 fn read_limit(typed: &str) -> Result<Option<NanoUsd>, String> {
-    let plain = typed.trim_start_matches('$').replace(',', "");
-    if plain.is_empty() {
+    if typed.trim().is_empty() {
         return Ok(None);
     }
-    NanoUsd::parse_dollars(&plain)
+    NanoUsd::parse_dollars(&crate::query::plain_dollars(typed).unwrap_or_default())
         .ok()
         .filter(|limit| *limit > NanoUsd::ZERO && *limit <= NanoUsd::REDIS_MAX)
         .map(Some)

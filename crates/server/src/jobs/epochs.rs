@@ -5,7 +5,7 @@ use crate::jobs::ingest::{self, Ingest};
 use crate::wiring::House;
 use billing::engine::{EngineAudit as _, EngineUpkeep as _, SHARDS};
 use billing::ledger::Ledger as _;
-use kernel::{AccountRef, NanoUsd, StoreError};
+use kernel::{AccountRef, ExposeSecret as _, NanoUsd, StoreError};
 use std::time::Duration;
 
 /// How often a process looks again while another one opens the epochs.
@@ -32,6 +32,10 @@ pub(crate) async fn open(house: &House, writer: &Ingest) -> Result<(), StoreErro
 pub(crate) async fn watch(house: &House, writer: &Ingest) {
     let mended = async {
         refresh(house).await?;
+        // A Redis that came back empty has lost its functions too.
+        if is_open(house).await.is_err() {
+            store_redis::load_library(house.config.redis_admin_url.expose_secret()).await?;
+        }
         if !is_open(house).await? && writer.has_lease(house).await? {
             tracing::warn!("Redis was restarted or replaced; its shards get new epochs");
             reopen(house, writer).await?;
@@ -44,7 +48,7 @@ pub(crate) async fn watch(house: &House, writer: &Ingest) {
 }
 
 /// Every shard of a process has the same life, so the last one opened speaks for all.
-async fn is_open(house: &House) -> Result<bool, StoreError> {
+pub(crate) async fn is_open(house: &House) -> Result<bool, StoreError> {
     Ok(house.engine.epoch(SHARDS - 1).await?.is_some())
 }
 
@@ -52,12 +56,13 @@ async fn is_open(house: &House) -> Result<bool, StoreError> {
 /// from PostgreSQL on first use.
 async fn reopen(house: &House, writer: &Ingest) -> Result<(), StoreError> {
     let run_id = house.engine.run_id().await?;
-    let mut next = Vec::new();
+    let mut closed = Vec::new();
     for shard in 0..SHARDS {
         if house.engine.epoch(shard).await?.is_none() {
-            next.push((shard, house.store.next_epoch(shard, &run_id).await?));
+            closed.push(shard);
         }
     }
+    let next = house.store.next_epochs(&closed, &run_id).await?;
     writer.restart(house).await?;
     let drained = writer.drain(house).await?;
     for (shard, epoch) in &next {

@@ -1,5 +1,6 @@
 //! Small housekeeping: partitions for the coming days, gauges, readiness.
 
+use crate::jobs::epochs;
 use crate::wiring::House;
 use billing::engine::{EngineAudit as _, Outbox as _};
 use chrono::Days;
@@ -49,9 +50,10 @@ pub(crate) async fn partitions(house: &House) {
     }
 }
 
-/// Ready while both stores answer and the catalog is loaded.
+/// Ready while both stores answer, Redis is in its epochs, and the catalog is loaded.
 pub(crate) async fn readiness(house: &House) {
-    let stores = house.store.ping().await.is_ok() && house.engine.run_id().await.is_ok();
+    let open = epochs::is_open(house).await.unwrap_or(false);
+    let stores = open && house.store.ping().await.is_ok();
     let loaded = house.catalog.snapshot().version > 0;
     house.readiness.set(stores && loaded);
 }

@@ -98,7 +98,10 @@ async fn opening_an_epoch_ends_the_lease_of_what_was_read_before() {
         let world = World::open(db).await;
         let mut engine = world.engine().await;
         let batch = [engine.close(&world, &Call::settled(&world, 10, 1))];
-        assert_eq!(world.store().next_epoch(world.org.account.shard, "run-2").await.unwrap(), 2);
+        assert_eq!(
+            world.store().next_epochs(&[world.org.account.shard], "run-2").await.unwrap(),
+            [(world.org.account.shard, 2)]
+        );
         assert!(world.ingest(&batch).await.lost_lease);
         let renewed = world.store().lease("writer", 60).await.unwrap().unwrap();
         assert!(renewed > world.lease);
@@ -115,7 +118,7 @@ async fn the_debit_of_an_older_epoch_is_sent_to_the_engine() {
         let mut old = world.engine().await;
         let call = Call { caps: vec!["o:x".to_owned()], ..Call::settled(&world, 1000, 10) };
         let entry = old.close(&world, &call);
-        world.store().next_epoch(world.org.account.shard, "run-2").await.unwrap();
+        world.store().next_epochs(&[world.org.account.shard], "run-2").await.unwrap();
         world.lease = world.store().lease("writer", 60).await.unwrap().unwrap();
         let mut new = world.engine().await;
         assert_eq!(world.ingest(&[entry]).await.divergences, 0);
@@ -278,13 +281,13 @@ async fn through_epochs_and_late_drains_the_engine_is_told_exactly_what_it_misse
                 later(&world, 1);
             }
             // The shard's Redis is lost; what it had not delivered is drained under the next epoch.
-            world.store().next_epoch(world.org.account.shard, RUN_ID).await.unwrap();
+            world.store().next_epochs(&[world.org.account.shard], RUN_ID).await.unwrap();
             world.lease = world.store().lease("writer", 60).await.unwrap().unwrap();
             let loaded = world.engine().await;
             world.ingest(&late).await;
             let told: i64 = world.corrections(loaded.credit_seq).await.iter().sum();
             assert_eq!(loaded.balance + told, world.posted().await);
-            world.store().next_epoch(world.org.account.shard, RUN_ID).await.unwrap();
+            world.store().next_epochs(&[world.org.account.shard], RUN_ID).await.unwrap();
             world.lease = world.store().lease("writer", 60).await.unwrap().unwrap();
         }
         let findings = world.store().check().await.unwrap();
@@ -323,7 +326,7 @@ async fn a_late_settlement_of_a_closed_epoch_is_refused() {
         let world = World::open(db).await;
         let mut engine = world.engine().await;
         let entry = engine.close(&world, &Call::settled(&world, 10, 0));
-        world.store().next_epoch(world.org.account.shard, RUN_ID).await.unwrap();
+        world.store().next_epochs(&[world.org.account.shard], RUN_ID).await.unwrap();
         assert_eq!(world.store().book_late(&entry).await.unwrap_err().kind, StoreErrorKind::Conflict);
     })
     .await;

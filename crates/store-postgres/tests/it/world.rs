@@ -35,7 +35,7 @@ impl World {
         publish(&db.store, price_list(1_000_000, 2_000_000)).await;
         let snapshot = db.store.snapshot(noon()).await.unwrap();
         let endpoint = Arc::clone(&snapshot.find("acme/small").unwrap().endpoints[0]);
-        db.store.next_epoch(org.account.shard, RUN_ID).await.unwrap();
+        db.store.next_epochs(&[org.account.shard], RUN_ID).await.unwrap();
         let lease = db.store.lease("writer", 60).await.unwrap().unwrap();
         Self { db, org, member, endpoint, lease }
     }

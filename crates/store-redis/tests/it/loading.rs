@@ -53,8 +53,8 @@ impl Ledger for OneAccount {
         Ok(Vec::new())
     }
 
-    async fn next_epoch(&self, _shard: u8, _redis_run_id: &str) -> Result<i64, StoreError> {
-        Ok(1)
+    async fn next_epochs(&self, _shards: &[u8], _redis_run_id: &str) -> Result<Vec<(u8, i64)>, StoreError> {
+        Ok(vec![(0, 1)])
     }
 }
 

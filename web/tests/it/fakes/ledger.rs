@@ -149,7 +149,7 @@ impl Ledger for FakeEngine {
         absent()
     }
 
-    async fn next_epoch(&self, _shard: u8, _redis_run_id: &str) -> Result<i64, StoreError> {
+    async fn next_epochs(&self, _shards: &[u8], _redis_run_id: &str) -> Result<Vec<(u8, i64)>, StoreError> {
         absent()
     }
 }
