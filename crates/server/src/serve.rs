@@ -36,8 +36,9 @@ pub(crate) async fn run(config: Config, role: Role) -> anyhow::Result<()> {
     if role != Role::Staff {
         epochs::open(&house, &writer).await.context(EPOCHS)?;
     }
-    gateway::meter::warm_up();
-    let jobs = start_jobs(&house, role, writer)?;
+    // Beside the start: the first request that needs the tokenizer waits for it at most.
+    let _warming = tokio::task::spawn_blocking(gateway::meter::warm_up);
+    let jobs = start_jobs(&house, role, writer.clone())?;
     let mut handles = Vec::new();
     let mut servers = Vec::new();
     if role != Role::Staff {
@@ -57,6 +58,8 @@ pub(crate) async fn run(config: Config, role: Role) -> anyhow::Result<()> {
         () = stop_signal()? => {}
     }
     drain(&house, &jobs, handles, running).await;
+    writer.resign(&house).await;
+    tracing::info!("stopped");
     if let Some(exporter) = exporter {
         let _flushed = exporter.shutdown();
     }
@@ -116,7 +119,6 @@ async fn drain(
         tracing::warn!("connections were cut");
     }
     jobs.stop().await;
-    tracing::info!("stopped");
 }
 
 fn start_jobs(house: &House, role: Role, writer: ingest::Ingest) -> anyhow::Result<Jobs> {

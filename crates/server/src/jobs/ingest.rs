@@ -70,6 +70,15 @@ impl Ingest {
         Ok(self.renew(house).await?.is_some())
     }
 
+    /// Gives the lease back, so that the next process need not wait until it runs out.
+    pub(crate) async fn resign(&self, house: &House) {
+        if self.held.lock().take().is_some()
+            && let Err(error) = house.store.lease(&self.owner, 0).await
+        {
+            tracing::warn!(%error, "the writer's lease runs out by itself");
+        }
+    }
+
     /// Takes or renews the lease and reads the cursors under it.
     async fn renew(&self, house: &House) -> Result<Option<i64>, StoreError> {
         let renewed = house.clock.monotonic();
