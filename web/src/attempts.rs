@@ -36,10 +36,8 @@ impl Attempts {
     }
 
     /// Seconds to wait when this address has failed too often; `None` when it may try.
-    #[must_use]
-    pub fn wait(&self, address: &str, email: &str) -> Option<u64> {
+    fn left(&self, counts: &HashMap<String, Count>, address: &str, email: &str) -> Option<u64> {
         let now = self.clock.monotonic();
-        let counts = self.counts.lock();
         limits(address, email).into_iter().find_map(|(key, limit)| {
             let count = counts.get(&key)?;
             let left = (count.since + WINDOW).checked_sub(now).filter(|left| !left.is_zero())?;
@@ -47,10 +45,21 @@ impl Attempts {
         })
     }
 
-    /// Counts a failure.
-    pub fn failed(&self, address: &str, email: &str) {
-        let now = self.clock.monotonic();
+    /// Enters a try as a failure, unless there were too many: then the seconds to wait. Tries count when they
+    /// begin, so that many at once cannot pass together; [`succeeded`](Self::succeeded) takes one back.
+    pub fn enter(&self, address: &str, email: &str) -> Result<(), u64> {
         let mut counts = self.counts.lock();
+        match self.left(&counts, address, email) {
+            Some(seconds) => Err(seconds),
+            None => {
+                self.count(&mut counts, address, email);
+                Ok(())
+            }
+        }
+    }
+
+    fn count(&self, counts: &mut HashMap<String, Count>, address: &str, email: &str) {
+        let now = self.clock.monotonic();
         if counts.len() >= ENTRIES_MAX {
             counts.retain(|_, count| count.since + WINDOW > now);
         }
@@ -67,9 +76,13 @@ impl Attempts {
         }
     }
 
-    /// Forgets the failures for an email from an address that has just signed in.
+    /// Forgets the failures for an email from an address that has just signed in, and takes its try back.
     pub fn succeeded(&self, address: &str, email: &str) {
-        self.counts.lock().remove(&pair(address, email));
+        let mut counts = self.counts.lock();
+        counts.remove(&pair(address, email));
+        if let Some(count) = counts.get_mut(address) {
+            count.failures = count.failures.saturating_sub(1);
+        }
     }
 }
 
@@ -92,32 +105,32 @@ mod tests {
         let clock = Arc::new(FixedClock::at(Moment::UNIX_EPOCH));
         let attempts = Attempts::new(clock.clone());
         for _ in 0..8 {
-            assert_eq!(attempts.wait("10.0.0.1", "ana@example.com"), None);
-            attempts.failed("10.0.0.1", "ana@example.com");
+            assert_eq!(attempts.enter("10.0.0.1", "ana@example.com"), Ok(()));
         }
-        assert_eq!(attempts.wait("10.0.0.1", "ana@example.com"), Some(900));
-        assert_eq!(attempts.wait("10.0.0.2", "ana@example.com"), None, "the owner is elsewhere");
-        assert_eq!(attempts.wait("10.0.0.1", "bob@example.com"), None);
+        assert_eq!(attempts.enter("10.0.0.1", "ana@example.com"), Err(900));
+        assert_eq!(attempts.enter("10.0.0.2", "ana@example.com"), Ok(()), "the owner is elsewhere");
+        assert_eq!(attempts.enter("10.0.0.1", "bob@example.com"), Ok(()));
         clock.advance(Duration::from_secs(900));
-        assert_eq!(attempts.wait("10.0.0.1", "ana@example.com"), None);
+        assert_eq!(attempts.enter("10.0.0.1", "ana@example.com"), Ok(()));
     }
 
     #[test]
     fn one_address_cannot_walk_through_many_emails() {
         let attempts = Attempts::new(Arc::new(FixedClock::at(Moment::UNIX_EPOCH)));
         for index in 0..60 {
-            attempts.failed("10.0.0.1", &format!("{index}@example.com"));
+            assert_eq!(attempts.enter("10.0.0.1", &format!("{index}@example.com")), Ok(()));
         }
-        assert!(attempts.wait("10.0.0.1", "ana@example.com").is_some());
-        attempts.succeeded("10.0.0.1", "ana@example.com");
-        assert!(attempts.wait("10.0.0.1", "ana@example.com").is_some(), "a success clears only its email");
+        assert!(attempts.enter("10.0.0.1", "ana@example.com").is_err());
+        attempts.succeeded("10.0.0.1", "0@example.com");
+        assert_eq!(attempts.enter("10.0.0.1", "ana@example.com"), Ok(()), "a success takes its own try back");
+        assert!(attempts.enter("10.0.0.1", "ana@example.com").is_err(), "and no other");
     }
 
     #[test]
     fn the_table_is_bounded() {
         let attempts = Attempts::new(Arc::new(FixedClock::at(Moment::UNIX_EPOCH)));
         for index in 0..ENTRIES_MAX {
-            attempts.failed(&format!("10.{index}"), "ana@example.com");
+            let _entered = attempts.enter(&format!("10.{index}"), "ana@example.com");
         }
         assert!(attempts.counts.lock().len() <= ENTRIES_MAX);
     }

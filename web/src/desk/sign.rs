@@ -41,12 +41,11 @@ pub(crate) async fn sign_in(
         form.email_error = "Enter an email address like name@example.com.".to_owned();
         return page_with(StatusCode::UNPROCESSABLE_ENTITY, &form);
     };
-    desk.check(&address, email.as_str())?;
     let (id, stored) = staff.staff_credentials(&email).await?.unzip();
+    desk.check(&address, email.as_str())?;
     let secret = SecretString::from(post.fields.raw("password").to_owned());
     let fits = desk.passwords.verify(secret, stored).await?;
     let Some(id) = id.filter(|_| fits) else {
-        desk.attempts.failed(&address, email.as_str());
         form.form_error = wrong();
         return page_with(StatusCode::UNPROCESSABLE_ENTITY, &form);
     };

@@ -110,11 +110,11 @@ pub(crate) async fn sign_up(
     };
     match people.sign_up(&person).await? {
         SignUp::Done { person, .. } => {
+            desk.attempts.succeeded(&address, email.as_str());
             let way = local_path(&form.next).unwrap_or("/dashboard");
             start_session(&post.visit, people.get_ref(), &desk, person, way).await
         }
         SignUp::EmailTaken => {
-            desk.attempts.failed(&address, email.as_str());
             form.email_error = "This address has an account already: sign in instead.".to_owned();
             form.refused()
         }
@@ -134,8 +134,8 @@ pub(crate) async fn sign_in(
         form.email_error = "Enter an email address like name@example.com.".to_owned();
         return form.refused();
     };
-    desk.check(&address, email.as_str())?;
     let found = people.credentials(&email).await?;
+    desk.check(&address, email.as_str())?;
     let (person, stored) = found.unzip();
     let secret = SecretString::from(post.fields.raw("password").to_owned());
     let fits = desk.passwords.verify(secret, stored).await?;
@@ -146,7 +146,6 @@ pub(crate) async fn sign_in(
             start_session(&post.visit, people.get_ref(), &desk, person, way).await
         }
         None => {
-            desk.attempts.failed(&address, email.as_str());
             form.form_error = wrong();
             form.refused()
         }
@@ -176,10 +175,7 @@ pub(crate) struct SignDesk {
 impl SignDesk {
     /// Refuses an address that has guessed too often.
     pub(crate) fn check(&self, address: &str, email: &str) -> Result<(), Trouble> {
-        match self.attempts.wait(address, email) {
-            Some(seconds) => Err(Trouble::TooMany { seconds }),
-            None => Ok(()),
-        }
+        self.attempts.enter(address, email).map_err(|seconds| Trouble::TooMany { seconds })
     }
 }
 

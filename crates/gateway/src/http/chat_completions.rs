@@ -114,6 +114,12 @@ async fn admit_body(request: &HttpRequest, payload: web::Payload, door: &ChatDoo
         return Err(Refusal::new(Kind::Draining, message).retry_after(1));
     }
     let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    if text("content-encoding").is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        return Err(Refusal::new(
+            Kind::Encoded,
+            "Compressed request bodies are not read. Send the body uncompressed.",
+        ));
+    }
     let _sound = read::credential(text("authorization"), text("x-api-key"))?;
     let declared = declared_length(request);
     let counted = declared.unwrap_or(BODY_BYTES).min(BODY_BYTES);
