@@ -100,3 +100,15 @@ async fn text_in_any_member_of_a_request_is_covered_by_its_hold() {
     stack.settled(BOOKED).await.unwrap();
     stack.verify().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_of_other_sites_may_ask_before_they_call() {
+    let stack = Stack::one().await.unwrap();
+    let base = stack.gateway(0).unwrap().url();
+    for path in ["/api/v1/chat/completions", "/v1/chat/completions", "/api/v1/keys", "/api/v1/models"] {
+        let asked = e2e::http_client().unwrap().request(reqwest::Method::OPTIONS, format!("{base}{path}"));
+        let answer = asked.header("origin", "https://elsewhere.example").send().await.unwrap();
+        assert_eq!(answer.status(), 204, "{path}");
+        assert_eq!(answer.headers()["access-control-allow-origin"], "*", "{path}");
+    }
+}
