@@ -4,6 +4,7 @@
 //! No floats, no SQL, no Redis, no Stripe types, no provider's dialect. The rules are told in
 //! `docs/money.md`; every rule is one table of cases beside its code.
 
+pub mod backlog;
 pub mod credits;
 pub mod desk;
 pub mod engine;

@@ -8,6 +8,7 @@
 pub mod client;
 pub mod face;
 pub mod http;
+pub mod intake;
 pub mod key_cache;
 pub mod meter;
 pub mod metrics;

@@ -1,6 +1,7 @@
 //! The one reader of configuration: a TOML file, then the environment, checked as a whole before a port
 //! opens. Every fault is reported at once. Nothing else reads the environment.
 
+use billing::backlog::BacklogBounds;
 use kernel::{ExposeSecret as _, SecretString};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -50,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) workers: usize,
     pub(crate) hold_lifetime: Duration,
     pub(crate) drain_patience: Duration,
+    /// How much may wait for the ledger.
+    pub(crate) backlog: BacklogBounds,
     pub(crate) trust_proxy: bool,
     pub(crate) log: String,
     /// Provider credentials by the name of their variable.
@@ -57,7 +60,7 @@ pub(crate) struct Config {
 }
 
 /// Every setting: its variable, whether production insists on it, and what it is for. `check-config` prints it.
-pub(crate) const SETTINGS: [(&str, &str); 24] = [
+pub(crate) const SETTINGS: [(&str, &str); 27] = [
     ("FAREBOX_MODE", "development or production"),
     ("FAREBOX_DATABASE_URL", "PostgreSQL 15 or newer"),
     ("FAREBOX_DATABASE_CONNECTIONS", "connections of the pool (20)"),
@@ -79,6 +82,12 @@ pub(crate) const SETTINGS: [(&str, &str); 24] = [
     ("FAREBOX_WORKERS", "worker threads (one a core)"),
     ("FAREBOX_HOLD_LIFETIME_SECONDS", "a hold that nobody renews is swept after (120)"),
     ("FAREBOX_DRAIN_SECONDS", "how long streams may end after SIGTERM (120)"),
+    (
+        "FAREBOX_UNBOOKED_SECONDS",
+        "new calls are refused while a settlement waits for the ledger so long (900)",
+    ),
+    ("FAREBOX_UNBOOKED_ENTRIES", "… while so many wait in Redis (2000000)"),
+    ("FAREBOX_UNBOOKED_MIB", "… while one shard of them takes so much of Redis' memory (1024)"),
     ("FAREBOX_TRUST_PROXY", "true when an edge proxy of yours sets X-Forwarded-For"),
     ("FAREBOX_LOG", "log filter (info)"),
     ("FAREBOX_CONFIG", "path of a TOML file with the same names in lower case, without the prefix"),
@@ -149,6 +158,7 @@ impl Reader {
             workers: usize::try_from(self.number("FAREBOX_WORKERS", cores(), 1..=512)).unwrap_or(1),
             hold_lifetime: self.seconds("FAREBOX_HOLD_LIFETIME_SECONDS", 120, 2..=3600),
             drain_patience: self.seconds("FAREBOX_DRAIN_SECONDS", 120, 0..=3600),
+            backlog: self.backlog(),
             trust_proxy: self.flag("FAREBOX_TRUST_PROXY"),
             log: self.text("FAREBOX_LOG").unwrap_or_else(|| "info".to_owned()),
             credentials: self.credentials(),
@@ -197,6 +207,14 @@ impl Reader {
 
     fn seconds(&mut self, name: &str, default: u32, range: std::ops::RangeInclusive<u32>) -> Duration {
         Duration::from_secs(u64::from(self.number(name, default, range)))
+    }
+
+    fn backlog(&mut self) -> BacklogBounds {
+        BacklogBounds {
+            oldest: self.seconds("FAREBOX_UNBOOKED_SECONDS", 900, 1..=86_400),
+            entries: u64::from(self.number("FAREBOX_UNBOOKED_ENTRIES", 2_000_000, 1..=1_000_000_000)),
+            shard_bytes: u64::from(self.number("FAREBOX_UNBOOKED_MIB", 1024, 1..=1_048_576)) << 20,
+        }
     }
 
     fn flag(&mut self, name: &str) -> bool {

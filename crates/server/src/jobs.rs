@@ -2,6 +2,7 @@
 //!
 //! A job that fails says so and tries again after its pause; none of them decides a rule.
 
+pub(crate) mod backlog;
 pub(crate) mod catalog;
 pub(crate) mod credits;
 pub(crate) mod epochs;

@@ -1,7 +1,9 @@
 //! `farebox serve`: opens the ports of its role, runs the jobs, drains on SIGTERM.
 
 use crate::config::Config;
-use crate::jobs::{Jobs, catalog, credits, epochs, ingest, notices, proof, purchases, sweep, upkeep};
+use crate::jobs::{
+    Jobs, backlog, catalog, credits, epochs, ingest, notices, proof, purchases, sweep, upkeep,
+};
 use crate::wiring::{self, House};
 use crate::{doors, telemetry};
 use anyhow::Context as _;
@@ -149,6 +151,11 @@ fn start_jobs(house: &House, role: Role, writer: ingest::Ingest) -> anyhow::Resu
     every(&jobs, house, Duration::from_secs(2), move |house| {
         let gauges = gauges.clone();
         async move { gauges.read(&house).await }
+    });
+    let waiting = backlog::BacklogWatch::new(&house.registry)?;
+    every(&jobs, house, Duration::from_secs(1), move |house| {
+        let waiting = waiting.clone();
+        async move { waiting.round(&house).await }
     });
     every(&jobs, house, Duration::from_secs(1), |house| async move { sweep::sweep(&house).await });
     every(&jobs, house, Duration::from_secs(1), |house| async move { credits::send(&house).await });

@@ -14,6 +14,7 @@ use catalog::ports::PublishedCatalog as _;
 use catalog::{Catalog, Snapshot};
 use gateway::Pipeline;
 use gateway::http::health::Readiness;
+use gateway::intake::Intake;
 use gateway::key_cache::KeyCache;
 use gateway::metrics::Metrics;
 use gateway::stage::admit::Cashier;
@@ -60,6 +61,7 @@ pub(crate) struct House {
     pub(crate) tracing: Arc<Tracing>,
     pub(crate) tasks: Tasks,
     pub(crate) readiness: Readiness,
+    pub(crate) intake: Intake,
 }
 
 /// PostgreSQL alone: for commands that need nothing else.
@@ -109,6 +111,7 @@ pub(crate) async fn build(config: Config, tracing: Tracing) -> anyhow::Result<Ho
         health: Arc::default(),
         tasks: Tasks::new(),
         readiness: Readiness::default(),
+        intake: Intake::default(),
         clock,
         entropy,
         store,
@@ -164,6 +167,7 @@ impl House {
                 site_url: self.config.site_url.clone(),
                 tasks: self.tasks.clone(),
                 metrics: Arc::clone(&self.metrics),
+                intake: self.intake.clone(),
             },
             caller: Caller { upstream, accesses: self.accesses.clone(), clock: Arc::clone(&self.clock) },
             metrics: Arc::clone(&self.metrics),

@@ -12,12 +12,13 @@
 //! ```text
 //! ACL SETUSER farebox on >secret resetkeys ~{c* resetchannels -@all +fcall +info +time +exists +get +set
 //!   +del +mget +hget +hset +hmget +hgetall +zadd +zrem +zcard +zcount +zrange +zrangebyscore +sadd +smembers
-//!   +xadd +xread +xlen +xtrim +ping +hello +select
+//!   +xadd +xread +xlen +xtrim +memory|usage +ping +hello +select
 //! ```
 //!
 //! Redis must run with `maxmemory-policy noeviction` and an append-only file.
 
 mod audit;
+mod backlog;
 mod credits;
 mod engine;
 mod epochs;

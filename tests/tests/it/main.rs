@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod aborts;
 #[cfg(test)]
+mod backlog;
+#[cfg(test)]
 mod books_over_http;
 #[cfg(test)]
 mod byok_edge;

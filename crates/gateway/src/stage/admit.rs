@@ -1,6 +1,7 @@
 //! Admission: the ceiling of the plan is set aside before anything is sent. A candidate that cannot be
 //! afforded leaves the plan; the request is refused only when none is left.
 
+use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::refusal::{Kind, Refusal, seconds_until};
 use crate::stage::authenticate::Caller;
@@ -62,6 +63,8 @@ pub struct Cashier {
     /// Where settlements that the engine did not confirm are repeated.
     pub tasks: Tasks,
     pub metrics: Arc<Metrics>,
+    /// Closed while too much waits for the ledger.
+    pub intake: Intake,
 }
 
 /// What is to be admitted.
@@ -101,6 +104,7 @@ struct Quote {
 impl Cashier {
     /// Reserves for a group of candidates that are paid the same way.
     pub async fn admit(&self, order: &Order<'_>) -> Result<Admitted, Refusal> {
+        self.intake.check()?;
         let Order { group, needs, .. } = *order;
         let own = group.first().is_some_and(|candidate| candidate.own_key.is_some());
         let funding = if own { Funding::OwnKey } else { Funding::Credits };

@@ -5,7 +5,7 @@ use billing::engine::{Outbox as _, OutboxEntry};
 use billing::ledger::IngestLedger as _;
 use kernel::StoreError;
 use parking_lot::Mutex;
-use prometheus::{IntCounter, IntGauge, Registry};
+use prometheus::{IntCounter, Registry};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,22 +33,18 @@ struct Held {
 pub(crate) struct Ingest {
     owner: String,
     held: Arc<Mutex<Option<Held>>>,
-    lag: IntGauge,
     divergences: IntCounter,
     entries: IntCounter,
 }
 
 impl Ingest {
     pub(crate) fn new(owner: String, registry: &Registry) -> anyhow::Result<Self> {
-        let lag =
-            IntGauge::new("farebox_ingest_lag_seconds", "Age of the oldest entry not yet in the ledger")?;
         let divergences =
             IntCounter::new("farebox_ledger_divergence_total", "Balances that differed after booking")?;
         let entries = IntCounter::new("farebox_ingested_total", "Entries booked")?;
-        registry.register(Box::new(lag.clone()))?;
         registry.register(Box::new(divergences.clone()))?;
         registry.register(Box::new(entries.clone()))?;
-        Ok(Self { owner, held: Arc::default(), lag, divergences, entries })
+        Ok(Self { owner, held: Arc::default(), divergences, entries })
     }
 
     /// Books what there is, batch after batch.
@@ -146,7 +142,6 @@ impl Ingest {
             },
         };
         let entries = house.engine.read(&self.cursors(), BATCH).await?;
-        self.measure(house, entries.first());
         if entries.is_empty() {
             return Ok(None);
         }
@@ -162,12 +157,6 @@ impl Ingest {
             self.divergences.inc_by(done.divergences);
         }
         Ok(Some(entries))
-    }
-
-    fn measure(&self, house: &House, oldest: Option<&OutboxEntry>) {
-        let now = house.clock.now().timestamp_millis();
-        let born = oldest.and_then(|entry| entry.id.split('-').next()?.parse::<i64>().ok());
-        self.lag.set(born.map_or(0, |born| (now - born).max(0) / 1000));
     }
 }
 

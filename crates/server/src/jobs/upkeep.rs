@@ -2,7 +2,7 @@
 
 use crate::jobs::epochs;
 use crate::wiring::House;
-use billing::engine::{EngineAudit as _, Outbox as _};
+use billing::engine::EngineAudit as _;
 use chrono::Days;
 use prometheus::{IntGauge, Registry};
 
@@ -13,19 +13,17 @@ const DAYS_AHEAD: u64 = 3;
 #[derive(Clone)]
 pub(crate) struct Gauges {
     holds: IntGauge,
-    outbox: IntGauge,
     catalog: IntGauge,
 }
 
 impl Gauges {
     pub(crate) fn new(registry: &Registry) -> anyhow::Result<Self> {
         let holds = IntGauge::new("farebox_holds_open", "Open holds")?;
-        let outbox = IntGauge::new("farebox_outbox_length", "Closed holds on their way to the ledger")?;
         let catalog = IntGauge::new("farebox_catalog_version", "Catalog version in memory")?;
-        for gauge in [&holds, &outbox, &catalog] {
+        for gauge in [&holds, &catalog] {
             registry.register(Box::new(gauge.clone()))?;
         }
-        Ok(Self { holds, outbox, catalog })
+        Ok(Self { holds, catalog })
     }
 
     /// One reading.
@@ -33,9 +31,6 @@ impl Gauges {
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         if let Ok(open) = house.engine.open_holds().await {
             self.holds.set(number(open));
-        }
-        if let Ok(length) = house.engine.length().await {
-            self.outbox.set(number(length));
         }
         self.catalog.set(house.catalog.snapshot().version);
     }

@@ -1,6 +1,7 @@
 //! Epochs: which Redis process may serve, and what becomes of accounts and holds of an earlier life.
 
 use crate::support::{Bed, CENT, DOLLAR, MINUTE, cap, exactly, ids, own_key, state};
+use billing::backlog::OutboxBacklog as _;
 use billing::engine::{
     AccountRef, CapPeriod, CreditEngine as _, EngineAudit as _, EngineUpkeep as _, Outbox as _, Reserved,
     Ticket,
@@ -201,6 +202,7 @@ async fn the_product_s_user_needs_no_scripts_of_its_own() {
         let _ = engine.release(&grant.key, account).await.unwrap();
     }
     let entries = engine.read(&[(shard, "0-0".to_owned())], 9).await.unwrap();
+    assert_eq!(engine.backlog().await.unwrap().entries, 2);
     engine.trim(shard, 2, &entries[1].id).await.unwrap();
     assert_eq!(engine.length().await.unwrap(), 0);
     assert_eq!(engine.accounts(shard).await.unwrap().len(), 1);

@@ -1,6 +1,7 @@
 //! What reaches the ledger: one entry per closed hold, kept until it is trimmed.
 
 use crate::support::{Bed, CENT, DOLLAR, MINUTE, cap, exactly, ids, own_key, state, window_now};
+use billing::backlog::{Backlog, OutboxBacklog as _};
 use billing::engine::{
     CapPeriod, CapWindow, ClosedBy, CreditEngine as _, EngineAudit as _, EngineUpkeep as _, Outbox as _,
     OutboxEntry, Reserve, Settled, Ticket,
@@ -159,4 +160,25 @@ async fn the_audit_shows_every_account_with_the_sum_of_its_holds() {
     let request = Reserve { lifetime: Duration::from_millis(1), ..exactly(first.account, CENT, &caps) };
     let _ = bed.granted(&request).await;
     assert_eq!(bed.engine.open_holds().await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn the_backlog_tells_how_many_wait_how_long_and_how_large() {
+    let bed = Bed::private().await;
+    assert_eq!(bed.engine.backlog().await.unwrap(), Backlog::default());
+    let state = state(DOLLAR);
+    bed.load(&state).await;
+    for _ in 0..2 {
+        let grant = bed.granted(&exactly(state.account, CENT, &[])).await;
+        let _ = bed.settle(&grant, CENT).await;
+    }
+    bed.pass_two_milliseconds().await;
+    let backlog = bed.engine.backlog().await.unwrap();
+    assert_eq!(backlog.entries, 2);
+    assert!(backlog.oldest >= Duration::from_millis(2), "{backlog:?}");
+    assert!((100..100_000).contains(&backlog.shard_bytes), "{backlog:?}");
+    let last = entries(&bed, state.account.shard).await.pop().unwrap();
+    bed.engine.trim(state.account.shard, 1, &last.id).await.unwrap();
+    let rest = bed.engine.backlog().await.unwrap();
+    assert_eq!((rest.entries, rest.oldest), (0, Duration::ZERO));
 }
