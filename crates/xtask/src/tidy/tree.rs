@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-/// Folders that hold what is built, installed or recorded.
+/// What is built, installed or recorded.
 const SKIPPED: [&str; 8] =
     [".git", "target", ".farebox", "node_modules", ".venv", "__pycache__", ".sqlx", "fixtures"];
 /// Endings of what people write. Data (JSON, images) is not read.
@@ -74,10 +74,12 @@ fn collect(dir: &Path, prefix: &str, files: &mut Vec<Source>) -> anyhow::Result<
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
         let kind = entry.file_type()?;
+        // A linked worktree has a file `.git` where others have the folder.
+        if SKIPPED.contains(&name.as_str()) {
+            continue;
+        }
         if kind.is_dir() {
-            if !SKIPPED.contains(&name.as_str()) {
-                collect(&entry.path(), &path, files)?;
-            }
+            collect(&entry.path(), &path, files)?;
         } else if kind.is_file() && is_read(&name) {
             // A file that vanishes or is not UTF-8 is not ours to judge.
             if let Ok(text) = fs::read_to_string(entry.path()) {
