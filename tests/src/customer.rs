@@ -76,7 +76,9 @@ impl Customer {
     /// Makes a key through the form; it is shown once.
     pub async fn key(&mut self, stack: &Stack, wish: KeyWish<'_>) -> anyhow::Result<Key> {
         let fields = [("name", "test key"), ("limit", wish.limit), ("reset", wish.reset), ("expires", "")];
-        let page = self.site.submit("/keys/new", "/keys", &fields).await?;
+        let made = self.site.submit("/keys/new", "/keys", &fields).await?;
+        let way = made.location.with_context(|| format!("no key was made ({})", made.status))?;
+        let page = self.site.get(&way).await?;
         let shown = page.body.split_once("id=\"secret\">").map(|(_, rest)| rest);
         let secret = shown.and_then(|rest| rest.split('<').next());
         let secret = secret.with_context(|| format!("no key was shown ({})", page.status))?;

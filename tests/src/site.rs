@@ -39,7 +39,7 @@ impl Site {
         self.take(answer).await
     }
 
-    /// Opens the page with the form, then sends the form with its token.
+    /// Opens the page with the form, then sends the form with its tokens.
     pub async fn submit(
         &mut self,
         form: &str,
@@ -52,6 +52,9 @@ impl Site {
             .to_owned();
         let mut url = reqwest::Url::parse("form:///")?;
         url.query_pairs_mut().extend_pairs(fields).append_pair("csrf", &token);
+        if let Some(once) = attribute(&page.body, "name=\"once\" value=\"") {
+            url.query_pairs_mut().append_pair("once", once);
+        }
         let sent = self
             .http
             .post(format!("{}{action}", self.base))

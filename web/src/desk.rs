@@ -9,8 +9,9 @@ mod sign;
 use crate::assets;
 use crate::attempts::Attempts;
 use crate::frame::see_other;
-use crate::pages::{read, theme};
+use crate::pages::theme;
 use crate::passwords::Passwords;
+use crate::routes::{both_at, form_at, page_at, read};
 use crate::shield::shield;
 use crate::site::Site;
 use crate::trouble::{Answer, Trouble};
@@ -58,23 +59,21 @@ pub fn configure_staff(config: &mut ServiceConfig, deps: StaffDeps) {
 
 fn routes(config: &mut ServiceConfig) {
     config
-        .route("/", read().to(start))
-        .route("/sign-in", read().to(sign::form))
-        .route("/sign-in", post().to(sign::sign_in))
-        .route("/sign-out", post().to(sign::sign_out))
-        .route("/theme", post().to(theme::set))
-        .route("/drafts", read().to(drafts::list))
-        .route("/drafts", post().to(drafts::create))
-        .route("/drafts/new", read().to(drafts::new_form))
-        .route("/drafts/{id}", read().to(draft::show))
-        .route("/drafts/{id}/publish", post().to(draft::publish))
-        .route("/drafts/{id}/discard", post().to(draft::discard))
-        .route("/prices", read().to(prices::list))
-        .route("/prices/{endpoint}", read().to(prices::history))
+        .service(page_at("/", read().to(start)))
+        .service(both_at("/sign-in", read().to(sign::form), post().to(sign::sign_in)))
+        .service(form_at("/sign-out", post().to(sign::sign_out)))
+        .service(form_at("/theme", post().to(theme::set)))
+        .service(both_at("/drafts", read().to(drafts::list), post().to(drafts::create)))
+        .service(page_at("/drafts/new", read().to(drafts::new_form)))
+        .service(page_at("/drafts/{id}", read().to(draft::show)))
+        .service(form_at("/drafts/{id}/publish", post().to(draft::publish)))
+        .service(form_at("/drafts/{id}/discard", post().to(draft::discard)))
+        .service(page_at("/prices", read().to(prices::list)))
+        .service(page_at("/prices/{endpoint}", read().to(prices::history)))
         .service(
             web::scope("/assets")
                 .wrap(Compress::default())
-                .route("/{stamp}/{name}", read().to(assets::serve)),
+                .service(page_at("/{stamp}/{name}", read().to(assets::serve))),
         );
 }
 

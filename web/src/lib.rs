@@ -12,6 +12,7 @@ mod frame;
 mod pages;
 pub mod passwords;
 mod query;
+mod routes;
 mod shield;
 pub mod site;
 mod snippets;

@@ -7,6 +7,7 @@ mod keys;
 mod logs;
 pub(crate) mod model;
 mod models;
+mod new_key;
 mod pricing;
 mod provider_keys;
 mod providers;
@@ -20,6 +21,7 @@ mod usage;
 use crate::assets;
 use crate::attempts::Attempts;
 use crate::passwords::Passwords;
+use crate::routes::{both_at, form_at, page_at, read};
 use crate::shield::shield;
 use crate::site::Site;
 use crate::trouble::{Answer, Trouble};
@@ -28,8 +30,6 @@ use accounts::Pepper;
 use accounts::ports::{Keys, People, ProviderKeys};
 use accounts::seal::Sealer;
 use accounts::token::TokenSigner;
-use actix_web::Route;
-use actix_web::guard;
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::{self, Data, ServiceConfig, post};
 use billing::Credits;
@@ -91,63 +91,56 @@ pub fn configure_public(config: &mut ServiceConfig, deps: PublicDeps) {
         .configure(shop_front)
         .configure(account)
         .configure(money);
-    let scope = if development { scope.route("/style", read().to(style::show)) } else { scope };
+    let scope = if development { scope.service(page_at("/style", read().to(style::show))) } else { scope };
     config.service(scope.default_service(web::to(nowhere)).wrap(from_fn(shield)));
 }
 
 fn shop_front(config: &mut ServiceConfig) {
     config
-        .route("/", read().to(home::show))
-        .route("/models", read().to(models::list))
-        .route("/models/{author}/{slug:.+}", read().to(model::show))
-        .route("/providers", read().to(providers::list))
-        .route("/pricing", read().to(pricing::show))
-        .route("/theme", post().to(theme::set))
+        .service(page_at("/", read().to(home::show)))
+        .service(page_at("/models", read().to(models::list)))
+        .service(page_at("/models/{author}/{slug:.+}", read().to(model::show)))
+        .service(page_at("/providers", read().to(providers::list)))
+        .service(page_at("/pricing", read().to(pricing::show)))
+        .service(form_at("/theme", post().to(theme::set)))
         .service(
             web::scope("/assets")
                 .wrap(Compress::default())
-                .route("/{stamp}/{name}", read().to(assets::serve)),
+                .service(page_at("/{stamp}/{name}", read().to(assets::serve))),
         );
 }
 
 fn account(config: &mut ServiceConfig) {
     config
-        .route("/sign-up", read().to(sign::sign_up_form))
-        .route("/sign-up", post().to(sign::sign_up))
-        .route("/sign-in", read().to(sign::sign_in_form))
-        .route("/sign-in", post().to(sign::sign_in))
-        .route("/sign-out", post().to(sign::sign_out))
-        .route("/dashboard", read().to(dashboard::show))
-        .route("/account/token", post().to(token::issue))
-        .route("/keys", read().to(keys::list))
-        .route("/keys", post().to(keys::create))
-        .route("/keys/new", read().to(keys::new_form))
-        .route("/keys/{hash}/disable", post().to(keys::disable))
-        .route("/keys/{hash}/enable", post().to(keys::enable))
-        .route("/keys/{hash}/delete", read().to(keys::delete_form))
-        .route("/keys/{hash}/delete", post().to(keys::delete))
-        .route("/provider-keys", read().to(provider_keys::list))
-        .route("/provider-keys", post().to(provider_keys::create))
-        .route("/provider-keys/{id}/delete", read().to(provider_keys::delete_form))
-        .route("/provider-keys/{id}/delete", post().to(provider_keys::delete));
+        .service(both_at("/sign-up", read().to(sign::sign_up_form), post().to(sign::sign_up)))
+        .service(both_at("/sign-in", read().to(sign::sign_in_form), post().to(sign::sign_in)))
+        .service(form_at("/sign-out", post().to(sign::sign_out)))
+        .service(page_at("/dashboard", read().to(dashboard::show)))
+        .service(form_at("/account/token", post().to(token::issue)))
+        .service(both_at("/keys", read().to(keys::list), post().to(new_key::create)))
+        .service(page_at("/keys/new", read().to(new_key::form)))
+        .service(page_at("/keys/{hash}/created", read().to(new_key::created)))
+        .service(form_at("/keys/{hash}/disable", post().to(keys::disable)))
+        .service(form_at("/keys/{hash}/enable", post().to(keys::enable)))
+        .service(both_at("/keys/{hash}/delete", read().to(keys::delete_form), post().to(keys::delete)))
+        .service(both_at("/provider-keys", read().to(provider_keys::list), post().to(provider_keys::create)))
+        .service(both_at(
+            "/provider-keys/{id}/delete",
+            read().to(provider_keys::delete_form),
+            post().to(provider_keys::delete),
+        ));
 }
 
 fn money(config: &mut ServiceConfig) {
     config
-        .route("/credits", read().to(credits::show))
-        .route("/credits/confirm", read().to(credits::confirm))
-        .route("/credits/purchases", post().to(purchases::begin))
-        .route("/credits/purchases", read().to(credits::elsewhere))
-        .route("/credits/purchases/{id}", read().to(purchases::show))
-        .route("/credits/purchases/{id}/status", read().to(purchases::status))
-        .route("/usage", read().to(usage::show))
-        .route("/logs", read().to(logs::list))
-        .route("/logs/{id}", read().to(logs::show));
-}
-
-/// GET, and HEAD for those who only ask whether a page is there.
-pub(crate) fn read() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+        .service(page_at("/credits", read().to(credits::show)))
+        .service(page_at("/credits/confirm", read().to(credits::confirm)))
+        .service(both_at("/credits/purchases", read().to(credits::elsewhere), post().to(purchases::begin)))
+        .service(page_at("/credits/purchases/{id}", read().to(purchases::show)))
+        .service(page_at("/credits/purchases/{id}/status", read().to(purchases::status)))
+        .service(page_at("/usage", read().to(usage::show)))
+        .service(page_at("/logs", read().to(logs::list)))
+        .service(page_at("/logs/{id}", read().to(logs::show)));
 }
 
 /// Every other path: the page that says so, with the visitor's own header.

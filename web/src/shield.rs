@@ -104,8 +104,10 @@ fn explain(response: ServiceResponse<BoxBody>, basis: &Basis) -> ServiceResponse
     };
     let page = TroublePage { frame, status: status.as_u16(), headline: words.0, advice: words.1, again };
     let Ok(mut page) = page_with(status, &page) else { return response };
-    if let Some(wait) = response.headers().get(header::RETRY_AFTER) {
-        page.headers_mut().insert(header::RETRY_AFTER, wait.clone());
+    for name in [header::RETRY_AFTER, header::ALLOW, header::CONNECTION] {
+        if let Some(value) = response.headers().get(&name) {
+            page.headers_mut().insert(name, value.clone());
+        }
     }
     ServiceResponse::new(request, page)
 }

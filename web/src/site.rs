@@ -30,6 +30,8 @@ pub struct Site {
     pub development: bool,
     /// An edge proxy of ours appends the client's address to `X-Forwarded-For`.
     pub trust_proxy: bool,
+    /// A form whose body has not arrived after this long is refused, so that nobody holds a connection for ever.
+    pub form_patience: std::time::Duration,
 }
 
 impl Site {
@@ -105,6 +107,7 @@ mod tests {
             development: false,
             credentials: None,
             trust_proxy: false,
+            form_patience: std::time::Duration::from_secs(1),
         }
     }
 

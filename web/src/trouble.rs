@@ -26,6 +26,12 @@ pub(crate) enum Trouble {
     /// A form without our token or from another site.
     #[error("the form did not come from this site")]
     ForeignForm,
+    /// There is such a page, but not for this method; what it takes is named for the `Allow` header.
+    #[error("use {0}")]
+    Method(&'static str),
+    /// The body of a form did not arrive in time.
+    #[error("the form took too long")]
+    Slow,
     #[error("too many attempts")]
     TooMany { seconds: u64 },
     /// A request that none of our pages makes. The sentence says what is wrong.
@@ -53,6 +59,14 @@ impl Trouble {
             Self::ForeignForm => (
                 "This form has expired",
                 "It was opened before you signed in or out, or it came from another site. Nothing was changed. Go back, reload the page and send it again.",
+            ),
+            Self::Method(allowed) => {
+                let advice = format!("This address answers {allowed} only. Nothing was changed.");
+                return ("This page is used otherwise".to_owned(), advice);
+            }
+            Self::Slow => (
+                "The form took too long to arrive",
+                "Your connection may be slow or broken. Nothing was changed. Go back and send it again.",
             ),
             Self::TooMany { seconds } => {
                 let minutes = seconds.div_ceil(60);
@@ -94,6 +108,8 @@ impl ResponseError for Trouble {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::SignIn { .. } => StatusCode::SEE_OTHER,
             Self::Forbidden(_) | Self::ForeignForm => StatusCode::FORBIDDEN,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -107,6 +123,12 @@ impl ResponseError for Trouble {
             Self::SignIn { next } => {
                 let query = crate::query::Query::new().with("next", next);
                 response.insert_header((header::LOCATION, query.on("/sign-in")));
+            }
+            Self::Method(allowed) => {
+                response.insert_header((header::ALLOW, *allowed));
+            }
+            Self::Slow => {
+                response.insert_header((header::CONNECTION, "close"));
             }
             Self::TooMany { seconds } => {
                 response.insert_header((header::RETRY_AFTER, seconds.to_string()));

@@ -213,6 +213,11 @@ impl Fields {
         self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
     }
 
+    /// The random token of a form that acts once, however often it is sent.
+    pub(crate) fn once(&self) -> Result<SessionToken, Trouble> {
+        SessionToken::parse(self.raw("once")).ok_or(Trouble::ForeignForm)
+    }
+
     /// Whether a box is ticked.
     pub(crate) fn ticked(&self, name: &str) -> bool {
         !self.raw(name).is_empty()
@@ -238,7 +243,9 @@ impl FromRequest for Post {
                 return Err(Trouble::ForeignForm);
             }
             let form = web::Form::<Vec<(String, String)>>::from_request(&request, &mut payload);
-            let fields = Fields(form.await.map_err(|error| too_much(&error))?.into_inner());
+            let form = tokio::time::timeout(visit.site.form_patience, form).await;
+            let form = form.map_err(|_elapsed| Trouble::Slow)?;
+            let fields = Fields(form.map_err(|error| too_much(&error))?.into_inner());
             if !visit.form_secret.csrf_matches(fields.raw("csrf")) {
                 return Err(Trouble::ForeignForm);
             }

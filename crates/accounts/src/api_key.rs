@@ -72,13 +72,18 @@ pub enum KeySyntaxError {
 impl KeySecret {
     /// Draws a new key.
     pub fn draw(kind: KeyKind, rng: &dyn Entropy) -> Self {
-        let mut high = [0; 16];
-        let mut low = [0; 16];
-        rng.fill(&mut high);
-        rng.fill(&mut low);
+        let mut bytes = [0; 32];
+        rng.fill(&mut bytes);
+        Self::from_bytes(kind, &bytes)
+    }
+
+    /// The key of 256 random bits.
+    pub(crate) fn from_bytes(kind: KeyKind, bytes: &[u8; 32]) -> Self {
+        let (high, low) = bytes.split_at(16);
+        let number = |half: &[u8]| half.iter().fold(0, |value, byte| (value << 8) | u128::from(*byte));
         // Two halves of 128 bits, 22 and 21 digits: the second is cut to 125 bits so that 21 digits hold it.
-        let first = base62(u128::from_be_bytes(high), 22);
-        let second = base62(u128::from_be_bytes(low) >> 3, 21);
+        let first = base62(number(high), 22);
+        let second = base62(number(low) >> 3, 21);
         let body = format!("{}{first}{second}", kind.prefix());
         let check = check_digits(&body);
         Self { kind, text: format!("{body}{check}") }
@@ -147,9 +152,14 @@ impl Pepper {
     /// What is stored of a key.
     #[must_use]
     pub fn digest(&self, key: &KeySecret) -> KeyDigest {
+        KeyDigest { pepper_version: self.version, bytes: self.mix(&key.text) }
+    }
+
+    /// HMAC-SHA256 of a text; texts of other purposes begin otherwise than a key.
+    pub(crate) fn mix(&self, text: &str) -> [u8; 32] {
         let mut mac = self.mac();
-        mac.update(key.text.as_bytes());
-        KeyDigest { pepper_version: self.version, bytes: mac.finalize().into_bytes().into() }
+        mac.update(text.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 
     #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]

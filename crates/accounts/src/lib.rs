@@ -5,6 +5,7 @@
 
 pub mod api_key;
 pub mod email;
+pub mod form_key;
 pub mod org;
 pub mod password;
 pub mod ports;
@@ -14,4 +15,5 @@ pub mod token;
 
 pub use api_key::{KeyDigest, KeyKind, KeyRecord, KeySecret, Pepper};
 pub use email::Email;
+pub use form_key::FormKey;
 pub use org::{Member, OrgSummary, Role};

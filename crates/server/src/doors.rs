@@ -85,6 +85,8 @@ fn site(house: &House, realm: Realm) -> Site {
         credentials: house.accesses.credentials(),
         development: !config.production(),
         trust_proxy: config.trust_proxy,
+        // Staff paste price files of megabytes.
+        form_patience: std::time::Duration::from_secs(if realm == Realm::Public { 15 } else { 120 }),
     }
 }
 

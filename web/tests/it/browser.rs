@@ -110,6 +110,27 @@ impl Browser {
         self.send(request).await
     }
 
+    /// The same with a cookie more, as `name=value`.
+    pub(crate) async fn get_with(&self, path: &str, cookie: &str) -> Shown {
+        let cookies = format!("{}; {cookie}", self.cookie());
+        self.send(test::TestRequest::get().uri(path).insert_header(("cookie", cookies))).await
+    }
+
+    /// Sends the form of a new key, and looks at the page it leads to.
+    pub(crate) async fn make_key(&self, fields: &[(&str, &str)]) -> Shown {
+        let form = self.get("/keys/new").await;
+        let made = self.send_key(&form, fields).await;
+        self.get_with(made.location(), carried(&made)).await
+    }
+
+    /// Sends the form of a new key.
+    pub(crate) async fn send_key(&self, form: &Shown, fields: &[(&str, &str)]) -> Shown {
+        let once = form.body.split_once("name=\"once\" value=\"").unwrap().1.split('"').next().unwrap();
+        let mut all = vec![("once", once)];
+        all.extend_from_slice(fields);
+        self.post("/keys", &all).await
+    }
+
     /// Sends a form with the right token.
     pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Shown {
         let csrf = self.csrf();
@@ -142,6 +163,17 @@ impl Browser {
         let body = String::from_utf8(test::read_body(response).await.to_vec()).unwrap();
         Shown { status, headers, body }
     }
+}
+
+/// The cookie of an answer without its attributes.
+pub(crate) fn carried(answer: &Shown) -> &str {
+    let cookies = answer.cookies();
+    cookies
+        .first()
+        .unwrap_or_else(|| panic!("no cookie, status {}", answer.status))
+        .split(';')
+        .next()
+        .unwrap()
 }
 
 fn draw(world: &World) -> SessionToken {

@@ -1,6 +1,6 @@
 //! API keys and provider keys: shown once, stored as fingerprints and sealed, never across organizations.
 
-use crate::browser::{Browser, SITE};
+use crate::browser::{Browser, SITE, Shown, carried};
 use crate::fakes::World;
 use accounts::api_key::{KeySecret, LimitReset};
 use accounts::seal::Sealer;
@@ -13,12 +13,10 @@ async fn a_new_key_is_shown_once_with_its_limit_and_ready_code() {
     let world = World::fresh(SITE).await;
     let customer = Browser::customer(&world).await;
     let fields = [("name", "Agent"), ("limit", "$5"), ("reset", "weekly"), ("expires", "30")];
-    let page = customer.post("/keys", &fields).await;
+    let page = customer.make_key(&fields).await;
     assert_eq!(page.status, StatusCode::OK);
     assert_eq!(page.header("cache-control"), "no-store");
-    let at = page.body.find("sk-fb-v1-").unwrap();
-    let text: String =
-        page.body[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let text = secret_in(&page);
     let secret = KeySecret::parse(&text).unwrap();
     assert_eq!(page.body.matches(text.as_str()).count(), 4, "the key itself and three snippets");
     page.says("base_url=&#34;http://localhost:8080/api/v1&#34;");
@@ -41,13 +39,92 @@ async fn a_new_key_is_shown_once_with_its_limit_and_ready_code() {
 async fn a_faulty_key_form_keeps_its_input_and_makes_nothing() {
     let world = World::fresh(SITE).await;
     let customer = Browser::customer(&world).await;
-    let page = customer.post("/keys", &[("name", ""), ("limit", "-5"), ("reset", "daily")]).await;
+    let form = customer.get("/keys/new").await;
+    let page = customer.send_key(&form, &[("name", ""), ("limit", "-5"), ("reset", "daily")]).await;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
     page.says("Give the key a name");
     page.says("Enter a limit in dollars above zero");
     page.says("value=\"-5\"");
     page.says("value=\"daily\" selected");
     assert!(world.keys.keys.lock().is_empty());
+}
+
+fn secret_in(page: &Shown) -> String {
+    let at = page.body.find("sk-fb-v1-").unwrap();
+    page.body[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect()
+}
+
+#[actix_web::test]
+async fn an_unknown_choice_is_refused_by_the_name_of_its_field() {
+    let world = World::fresh(SITE).await;
+    let customer = Browser::customer(&world).await;
+    let form = customer.get("/keys/new").await;
+    for (field, value) in [
+        ("kind", "root"),
+        ("reset", "yearly"),
+        ("reset", "none"),
+        ("expires", "soon"),
+        ("expires", "0"),
+        ("expires", "-1"),
+        ("expires", "99999"),
+    ] {
+        let page = customer.send_key(&form, &[("name", "Agent"), (field, value)]).await;
+        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{field} {value}");
+        page.says(&format!("“{value}” is not one of the choices of the field “{field}”"));
+        page.says(&format!("id=\"{field}-error\""));
+        assert!(world.keys.keys.lock().is_empty(), "{field} {value}");
+    }
+}
+
+#[actix_web::test]
+async fn a_form_that_is_sent_twice_makes_one_key_and_both_answers_show_it() {
+    let world = World::fresh(SITE).await;
+    let customer = Browser::customer(&world).await;
+    let form = customer.get("/keys/new").await;
+    let fields = [("name", "Agent"), ("limit", "5")];
+    let (first, second) = tokio::join!(customer.send_key(&form, &fields), customer.send_key(&form, &fields));
+    assert_eq!((first.status, second.status), (StatusCode::SEE_OTHER, StatusCode::SEE_OTHER));
+    assert_eq!(world.keys.keys.lock().len(), 1);
+    let shown = [&first, &second].map(|answer| customer.get_with(answer.location(), carried(answer)));
+    let [one, two] = shown;
+    assert_eq!(secret_in(&one.await), secret_in(&two.await));
+    let other = customer.send_key(&customer.get("/keys/new").await, &fields).await;
+    assert_ne!(other.location(), first.location());
+    assert_eq!(world.keys.keys.lock().len(), 2, "another form makes another key");
+
+    world.clock.advance(std::time::Duration::from_secs(301));
+    let late = customer.send_key(&form, &fields).await;
+    assert_eq!(late.location(), "/keys?done=made");
+    assert!(late.cookies().is_empty());
+    assert_eq!(world.keys.keys.lock().len(), 2);
+    customer.get(late.location()).await.says("has made its key already");
+}
+
+#[actix_web::test]
+async fn a_made_key_is_shown_once_to_its_maker_and_is_in_no_address() {
+    let world = World::fresh(SITE).await;
+    let customer = Browser::customer(&world).await;
+    let form = customer.get("/keys/new").await;
+    let made = customer.send_key(&form, &[("name", "Agent")]).await;
+    let (way, cookie) = (made.location(), carried(&made));
+    let all = made.cookies()[0];
+    assert!(all.contains("HttpOnly") && all.contains("Max-Age=300"), "{all}");
+    let page = customer.get_with(way, cookie).await;
+    let secret = secret_in(&page);
+    for text in [way, cookie, form.body.as_str()] {
+        assert!(!text.contains(&secret) && !text.contains(&secret[9..30]), "{text}");
+    }
+    assert!(page.cookies()[0].starts_with("fb_new_key=;") && page.cookies()[0].contains("Max-Age=0"));
+
+    let again = customer.get(way).await;
+    assert_eq!(again.location(), "/keys?done=shown", "the browser has no cookie any more");
+    customer.get("/keys?done=shown").await.says("shown already");
+    let second = customer.send_key(&customer.get("/keys/new").await, &[("name", "Other")]).await;
+    assert_eq!(customer.get_with(second.location(), cookie).await.location(), "/keys?done=shown");
+    assert_eq!(Browser::stranger(&world).get_with(way, cookie).await.status, StatusCode::SEE_OTHER);
+    world.clock.advance(std::time::Duration::from_secs(300));
+    assert_eq!(customer.get_with(way, cookie).await.location(), "/keys?done=shown", "too late");
+    assert_eq!(world.keys.keys.lock().len(), 2, "looking makes nothing");
 }
 
 #[actix_web::test]

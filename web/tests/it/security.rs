@@ -213,7 +213,7 @@ async fn hostile_names_are_shown_as_text() {
     const HOSTILE: &str = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'{{7*7}}";
     let world = World::lived_in(SITE).await;
     let customer = Browser::customer(&world).await;
-    let page = customer.post("/keys", &[("name", HOSTILE)]).await;
+    let page = customer.make_key(&[("name", HOSTILE)]).await;
     assert_eq!(page.status, StatusCode::OK);
     page.never_says("<script>alert");
     {

@@ -2,9 +2,13 @@
 
 use crate::browser::{Browser, SITE};
 use crate::fakes::World;
-use actix_web::http::StatusCode;
+use actix_web::http::{Method, StatusCode};
 use actix_web::test::TestRequest;
+use actix_web::{App, HttpServer};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use web::configure_public;
 
 #[actix_web::test]
 async fn an_unknown_address_gets_a_page_with_a_way_on() {
@@ -18,8 +22,66 @@ async fn an_unknown_address_gets_a_page_with_a_way_on() {
         }
     }
     Browser::customer(&world).await.get("/nope").await.says("Sign out");
-    let deleted = Browser::stranger(&world).send(TestRequest::delete().uri("/keys")).await;
-    assert!(deleted.status.is_client_error());
+}
+
+#[actix_web::test]
+async fn a_foreign_method_gets_405_with_those_that_work() {
+    let world = World::fresh(SITE).await;
+    let customer = Browser::customer(&world).await;
+    let staff = Browser::staff(&world).await;
+    let rows = [
+        (&customer, "/", "GET, HEAD"),
+        (&customer, "/models", "GET, HEAD"),
+        (&customer, "/models/a/b", "GET, HEAD"),
+        (&customer, "/keys", "GET, HEAD, POST"),
+        (&customer, "/keys/x/disable", "POST"),
+        (&customer, "/credits/purchases", "GET, HEAD, POST"),
+        (&customer, "/logs/x", "GET, HEAD"),
+        (&customer, "/assets/x/y", "GET, HEAD"),
+        (&staff, "/drafts", "GET, HEAD, POST"),
+        (&staff, "/drafts/x/publish", "POST"),
+        (&staff, "/prices", "GET, HEAD"),
+    ];
+    for (browser, path, allowed) in rows {
+        for method in [Method::DELETE, Method::PUT, Method::PATCH] {
+            let request = TestRequest::default().method(method.clone()).uri(path);
+            let page = browser.send(request.insert_header(("cookie", browser.cookie()))).await;
+            assert_eq!(page.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+            assert_eq!(page.header("allow"), allowed, "{method} {path}");
+            page.says(&format!("answers {allowed} only"));
+        }
+    }
+    assert_eq!(customer.get("/keys/x/disable").await.header("allow"), "POST");
+    assert_eq!(customer.post("/models", &[]).await.header("allow"), "GET, HEAD");
+    let door = Browser::at_staff_door(&world);
+    let hidden = door.send(TestRequest::delete().uri("/drafts")).await;
+    assert_eq!((hidden.status, hidden.header("allow")), (StatusCode::SEE_OTHER, ""));
+}
+
+/// A real connection: a form that never ends is refused, and the connection with it.
+#[actix_web::test]
+async fn a_form_that_does_not_arrive_is_refused_in_time() {
+    let world = World::fresh(SITE).await;
+    let mut deps = world.public_deps();
+    deps.site.form_patience = Duration::from_millis(300);
+    let server = HttpServer::new(move || App::new().configure(|cfg| configure_public(cfg, deps.clone())));
+    let server = server.workers(1).disable_signals().bind(("127.0.0.1", 0)).unwrap();
+    let address = server.addrs()[0];
+    let running = server.run();
+    let handle = running.handle();
+    let serving = actix_web::rt::spawn(running);
+    let mut line = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = "POST /sign-in HTTP/1.1\r\nhost: localhost:8080\r\ncontent-length: 500\r\n\
+                content-type: application/x-www-form-urlencoded\r\n\r\nemail=a";
+    line.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), line.read_to_end(&mut answer)).await;
+    read.expect("the connection stays open").unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("took too long to arrive"), "{answer}");
+    handle.stop(false).await;
+    serving.await.unwrap().unwrap();
 }
 
 #[actix_web::test]

@@ -172,7 +172,11 @@ impl Keys for FakeKeys {
             updated_at: None,
             caps: Vec::new(),
         };
-        self.keys.lock().insert(0, unused(record.clone()));
+        let mut keys = self.keys.lock();
+        if keys.iter().any(|entry| entry.key.hash == key.hash) {
+            return Err(StoreError::conflict("add_key: the handle is taken"));
+        }
+        keys.insert(0, unused(record.clone()));
         Ok(record)
     }
 

@@ -139,6 +139,7 @@ impl World {
             development: true,
             credentials: None,
             trust_proxy: false,
+            form_patience: std::time::Duration::from_secs(5),
         }
     }
 
