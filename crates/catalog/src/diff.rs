@@ -29,7 +29,7 @@ pub struct PriceChange {
 /// A change that a person should look at twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warning {
-    /// `price_jump`, `zero_price`, `below_cost`, `disappeared`.
+    /// `price_jump`, `price_dropped`, `zero_price`, `below_cost`.
     pub code: &'static str,
     pub model: String,
     pub tag: String,
@@ -176,6 +176,11 @@ fn compare_rates(
             "image" | "request" => price.per_unit(),
             _ => price.per_million(),
         };
+        if let (Some(_), None) = (old, new) {
+            let change =
+                format!("the {class} price{suffix} is dropped: it would be billed as its parent class");
+            diff.warnings.push(warning("price_dropped", draft, change));
+        }
         let percent = percent(old, new);
         if let Some(percent) = percent.filter(|percent| percent.abs() > 50) {
             let change = format!("the {class} price{suffix} changes by {percent} %");

@@ -42,10 +42,26 @@ pub struct HeldBack {
 /// What an import produced. Rows that equal the live catalog are part of it and change nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DraftContent {
+    /// The catalog version that it was made on; publishing refuses it once another version is live. `None` was
+    /// compared with nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<i64>,
     pub providers: Vec<Provider>,
     pub models: Vec<Model>,
     pub endpoints: Vec<EndpointDraft>,
     pub held_back: Vec<HeldBack>,
+}
+
+/// A publication that happened after a draft was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedSince {
+    pub version: i64,
+    /// Where its draft came from.
+    pub source: String,
+    pub by: String,
+    pub at: Moment,
+    /// What it changed, as `author/model at tag`; the first fifty.
+    pub endpoints: Vec<String>,
 }
 
 /// Where a draft stands.

@@ -5,6 +5,7 @@
 
 mod assemble;
 mod check;
+mod keep;
 mod litellm;
 mod models_dev;
 mod names;

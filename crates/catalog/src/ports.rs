@@ -1,6 +1,6 @@
 //! What the catalog needs from a store. Each method is one atomic act.
 
-use crate::draft::{DraftContent, DraftSummary, PriceVersion};
+use crate::draft::{DraftContent, DraftSummary, PriceVersion, PublishedSince};
 use crate::snapshot::Snapshot;
 use async_trait::async_trait;
 use kernel::ids::{DraftId, EndpointId};
@@ -25,6 +25,8 @@ pub enum Published {
     NotOpen,
     /// There is no such draft.
     Missing,
+    /// It was made on an older catalog version than this one: what came between would be undone unseen.
+    Stale { live: i64 },
 }
 
 /// Staff's desk: drafts and publication. Gateway and customer pages never receive it.
@@ -38,8 +40,12 @@ pub trait CatalogDesk: Send + Sync {
     async fn draft(&self, id: DraftId) -> Result<Option<(DraftSummary, DraftContent)>, StoreError>;
 
     /// Writes the draft's rows as new versions in force from `effective_from`, in one transaction with the
-    /// new catalog version, an audit row and the notice to all processes. Twice is once.
+    /// new catalog version, an audit row and the notice to all processes. Twice is once; a draft that was
+    /// made on another version than the live one is refused.
     async fn publish(&self, id: DraftId, by: &str, effective_from: Moment) -> Result<Published, StoreError>;
+
+    /// What was published after a version, newest first; at most twenty.
+    async fn published_since(&self, version: i64) -> Result<Vec<PublishedSince>, StoreError>;
 
     async fn discard(&self, id: DraftId, by: &str) -> Result<Published, StoreError>;
 

@@ -7,7 +7,7 @@ use crate::convert::{document, json};
 use crate::error::Named as _;
 use crate::tariffs::TariffRow;
 use async_trait::async_trait;
-use catalog::draft::{DraftContent, DraftState, DraftSummary, PriceVersion};
+use catalog::draft::{DraftContent, DraftState, DraftSummary, PriceVersion, PublishedSince};
 use catalog::ports::{CatalogDesk, Published};
 use kernel::ids::{DraftId, EndpointId};
 use kernel::{Moment, StoreError};
@@ -113,6 +113,24 @@ impl CatalogDesk for PgStore {
 
     async fn publish(&self, id: DraftId, by: &str, effective_from: Moment) -> Result<Published, StoreError> {
         publish::publish(self, id, by, effective_from).await
+    }
+
+    async fn published_since(&self, version: i64) -> Result<Vec<PublishedSince>, StoreError> {
+        sqlx::query_as!(
+            PublishedSince,
+            r#"SELECT p.version, d.source, p.published_by AS by, p.published_at AS at,
+                      ARRAY(SELECT e.model || ' at ' || e.tag FROM endpoint e
+                            WHERE e.updated_at = p.published_at
+                               OR EXISTS (SELECT 1 FROM tariff t
+                                          WHERE t.endpoint_id = e.id AND t.catalog_version = p.version)
+                            ORDER BY 1 LIMIT 50) AS "endpoints!"
+               FROM publication p JOIN draft d ON d.id = p.draft_id
+               WHERE p.version > $1 ORDER BY p.version DESC LIMIT 20"#,
+            version
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("published_since")
     }
 
     async fn discard(&self, id: DraftId, by: &str) -> Result<Published, StoreError> {

@@ -11,11 +11,11 @@ use actix_web::web;
 use askama::Template;
 use catalog::Catalog;
 use catalog::diff::{self, Diff, PriceChange, Refusal};
-use catalog::draft::{DraftContent, DraftState, DraftSummary, HeldBack};
+use catalog::draft::{DraftContent, DraftState, DraftSummary, HeldBack, PublishedSince};
 use catalog::ports::{CatalogDesk, Published};
 use kernel::ids::DraftId;
 use kernel::{Clock, Moment};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows shown of a long list; the rest is counted.
 const SHOWN: usize = 200;
@@ -73,13 +73,46 @@ struct DraftPage {
     hidden_new: usize,
     held: Vec<HeldGroup>,
     refusals: Vec<Refusal>,
+    /// What was published after this draft was made; it cannot be published any more.
+    since: Vec<Since>,
     effective: String,
     effective_error: String,
 }
 
 impl DraftPage {
     fn can_publish(&self) -> bool {
-        self.open && self.refusals.is_empty() && !self.diff.is_empty()
+        self.open && self.refusals.is_empty() && self.since.is_empty() && !self.diff.is_empty()
+    }
+}
+
+/// A publication that came between.
+struct Since {
+    version: i64,
+    source: String,
+    by: String,
+    at: String,
+    /// Endpoints that this draft names too.
+    ours: Vec<String>,
+    others: usize,
+}
+
+impl Since {
+    fn new(since: &PublishedSince, draft: &DraftContent) -> Self {
+        let names: BTreeSet<String> = draft
+            .endpoints
+            .iter()
+            .map(|endpoint| format!("{} at {}", endpoint.model, endpoint.tag))
+            .collect();
+        let ours: Vec<String> =
+            since.endpoints.iter().filter(|name| names.contains(*name)).cloned().collect();
+        Self {
+            version: since.version,
+            source: since.source.clone(),
+            by: since.by.clone(),
+            at: format::time(since.at),
+            others: since.endpoints.len() - ours.len(),
+            ours,
+        }
     }
 }
 
@@ -101,9 +134,11 @@ pub(crate) async fn show(
     visit.staff()?;
     let (summary, content) = find(&path, desk.get_ref()).await?;
     let mut shown = draft_page(&visit, &summary, &content, &catalog, clock.now());
+    shown.since = since(&summary, &content, desk.get_ref()).await?;
     shown.frame.notice = match query.done.as_str() {
         "published" => Some(Notice::good("Published. All gateways have these prices within a second.")),
         "scheduled" => Some(Notice::good("Published. The prices come into force at the effective date.")),
+        "stale" => Some(Notice::bad("Not published: another draft went live after this one was made.")),
         "closed" => {
             Some(Notice::bad("Somebody published or discarded this draft before you. Nothing was changed."))
         }
@@ -115,6 +150,17 @@ pub(crate) async fn show(
 async fn find(id: &str, desk: &dyn CatalogDesk) -> Result<(DraftSummary, DraftContent), Trouble> {
     let id: DraftId = id.parse().map_err(|_not_an_id| Trouble::NotFound)?;
     desk.draft(id).await?.ok_or(Trouble::NotFound)
+}
+
+async fn since(
+    summary: &DraftSummary,
+    content: &DraftContent,
+    desk: &dyn CatalogDesk,
+) -> Result<Vec<Since>, Trouble> {
+    let base = content.base.filter(|_| summary.state == DraftState::Open);
+    let Some(base) = base else { return Ok(Vec::new()) };
+    let published = desk.published_since(base).await?;
+    Ok(published.iter().map(|one| Since::new(one, content)).collect())
 }
 
 fn draft_page(
@@ -146,6 +192,7 @@ fn draft_page(
         } else {
             Vec::new()
         },
+        since: Vec::new(),
         effective: format::datetime_local(now),
         effective_error: String::new(),
         diff,
@@ -198,6 +245,8 @@ pub(crate) async fn publish(
         }
         Published::Done { .. } => see_other(&format!("/drafts/{}?done=published", summary.id)),
         Published::NotOpen => see_other(&format!("/drafts/{}?done=closed", summary.id)),
+        // The page lists what came between and says what to do.
+        Published::Stale { .. } => see_other(&format!("/drafts/{}?done=stale", summary.id)),
         Published::Missing => Err(Trouble::NotFound),
     }
 }
@@ -225,7 +274,7 @@ pub(crate) async fn discard(post: Post, path: web::Path<String>, desk: web::Data
     let staff = post.visit.staff()?;
     let id: DraftId = path.parse().map_err(|_not_an_id| Trouble::NotFound)?;
     match desk.discard(id, &staff.email).await? {
-        Published::Done { .. } => see_other("/drafts?done=discarded"),
+        Published::Done { .. } | Published::Stale { .. } => see_other("/drafts?done=discarded"),
         Published::NotOpen => see_other(&format!("/drafts/{id}?done=closed")),
         Published::Missing => Err(Trouble::NotFound),
     }

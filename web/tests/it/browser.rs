@@ -168,12 +168,8 @@ impl Browser {
 /// The cookie of an answer without its attributes.
 pub(crate) fn carried(answer: &Shown) -> &str {
     let cookies = answer.cookies();
-    cookies
-        .first()
-        .unwrap_or_else(|| panic!("no cookie, status {}", answer.status))
-        .split(';')
-        .next()
-        .unwrap()
+    assert!(!cookies.is_empty(), "no cookie, status {}", answer.status);
+    cookies[0].split(';').next().unwrap()
 }
 
 fn draw(world: &World) -> SessionToken {

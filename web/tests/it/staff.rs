@@ -3,8 +3,8 @@
 use crate::browser::{Browser, SITE};
 use crate::fakes::{DEMO_EMAIL, PASSWORD, STAFF_EMAIL, World};
 use actix_web::http::StatusCode;
-use catalog::draft::DraftState;
-use kernel::PicoUsd;
+use catalog::draft::{DraftState, PublishedSince};
+use kernel::{Clock as _, PicoUsd};
 
 fn draft_id(world: &World) -> String {
     world.desk.drafts.lock()[0].0.id.to_string()
@@ -91,6 +91,36 @@ async fn publishing_happens_once_now_or_later() {
     let again = staff.post(&publish, &[]).await;
     assert!(again.location().ends_with("?done=closed"));
     staff.get(again.location()).await.says("before you");
+}
+
+#[actix_web::test]
+async fn a_draft_on_an_older_price_list_is_refused_with_what_came_between() {
+    let world = World::lived_in(SITE).await;
+    let staff = Browser::staff(&world).await;
+    let path = format!("/drafts/{}", draft_id(&world));
+    staff.get(&path).await.never_says("older price list");
+    world.desk.since.lock().push(PublishedSince {
+        version: 8,
+        source: "rival.json".to_owned(),
+        by: "ben@farebox.example".to_owned(),
+        at: world.clock.now(),
+        endpoints: vec!["openai/gpt-5.4 at openai".to_owned(), "other/model at else".to_owned()],
+    });
+    let refused = staff.post(&format!("{path}/publish"), &[]).await;
+    assert_eq!(refused.location(), format!("{path}?done=stale"));
+    assert_eq!(state(&world), DraftState::Open);
+    let page = staff.get(refused.location()).await;
+    for text in [
+        "Not published: another draft went live",
+        "Import its file again",
+        "rival.json",
+        "openai/gpt-5.4 at openai; 1 other endpoints",
+    ] {
+        page.says(text);
+    }
+    assert!(page.body.contains("Publishing…\" disabled"), "the button is off");
+    let gone = staff.post(&format!("{path}/discard"), &[]).await;
+    assert_eq!(gone.location(), "/drafts?done=discarded");
 }
 
 #[actix_web::test]

@@ -4,7 +4,7 @@
 use super::check::{Fault, jumps, rates_and_tiers};
 use super::names::{Named, Namer, fold};
 use super::row::{Facts, Row};
-use super::{Against, Sheet, held};
+use super::{Against, Sheet, held, keep};
 use crate::draft::{DraftContent, EndpointDraft, HeldBack};
 use crate::lists::{Company, Kind, Lists};
 use crate::model::{Endpoint, Modality, Model, Provider};
@@ -95,6 +95,9 @@ impl Work<'_> {
             let all = std::iter::once(&mut rates).chain(tiers.iter_mut().map(|tier| &mut tier.rates));
             all.for_each(|rates| price_hour_writes(rates, factor));
         }
+        if let (Some((_, endpoint)), false) = (live, row.confirm_drop) {
+            keep::unstated(&endpoint.tariff, &mut rates, &mut tiers)?;
+        }
         let listing = self.against.live.and_then(|live| live.find(&named.slug));
         let facts = with_live(&row.facts, live.map(|(_, endpoint)| endpoint));
         let extra = company.map_or(&[][..], |company| &company.parameters);
@@ -179,6 +182,7 @@ impl Work<'_> {
         self.held_back
             .sort_by(|a, b| (&a.code, &a.provider, &a.model).cmp(&(&b.code, &b.provider, &b.model)));
         DraftContent {
+            base: self.against.live.map(|live| live.version),
             providers: self.providers.into_values().collect(),
             models: self.models.into_values().collect(),
             endpoints: self.endpoints,

@@ -230,6 +230,7 @@ mod tests {
             tiers: Vec::new(),
             facts: Facts::default(),
             confirm_jump: false,
+            confirm_drop: false,
         }
     }
 

@@ -146,6 +146,7 @@ fn row(provider: &str, id: String, entry: Entry) -> Row {
         tiers,
         facts,
         confirm_jump: false,
+        confirm_drop: false,
     }
 }
 

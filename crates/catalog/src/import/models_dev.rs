@@ -201,6 +201,7 @@ fn row(provider: &str, id: String, model: SourceModel) -> Row {
         tiers,
         facts,
         confirm_jump: false,
+        confirm_drop: false,
     }
 }
 

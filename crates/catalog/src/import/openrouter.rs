@@ -137,5 +137,6 @@ fn row(entry: Entry) -> Row {
         tiers: Vec::new(),
         facts,
         confirm_jump: false,
+        confirm_drop: false,
     }
 }

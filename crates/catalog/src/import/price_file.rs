@@ -1,7 +1,8 @@
 //! The plain price list of staff and of `farebox provider add`: a JSON list of rows, or
 //! `{"providers": […], "rows": […]}` when it brings providers that are new.
 //!
-//! A row states dollars per million tokens. What it leaves out is taken from the live endpoint.
+//! A row states dollars per million tokens. What it leaves out is taken from the live endpoint; see `keep`
+//! for prices.
 
 use super::check::Fault;
 use super::row::{Facts, Figure, Prices, Row, Unit, modalities};
@@ -18,6 +19,34 @@ struct File {
     /// The currency of rows that name none; dollars if absent.
     currency: Option<String>,
     rows: Vec<Box<RawValue>>,
+}
+
+/// Prices of long prompts: what a tier does not state is as in its row.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TierRow {
+    above_prompt_tokens: u64,
+    prompt_per_million: Option<Figure>,
+    completion_per_million: Option<Figure>,
+    cache_read_per_million: Option<Figure>,
+    cache_write_per_million: Option<Figure>,
+    cache_write_1h_per_million: Option<Figure>,
+    reasoning_per_million: Option<Figure>,
+}
+
+impl TierRow {
+    fn prices(self) -> (u64, Prices) {
+        let prices = Prices {
+            prompt: self.prompt_per_million,
+            completion: self.completion_per_million,
+            cache_read: self.cache_read_per_million,
+            cache_write: self.cache_write_per_million,
+            cache_write_1h: self.cache_write_1h_per_million,
+            reasoning: self.reasoning_per_million,
+            ..Prices::default()
+        };
+        (self.above_prompt_tokens, prices)
+    }
 }
 
 /// One row. A misspelled field is a fault of its row, so a forgotten price cannot hide.
@@ -44,6 +73,9 @@ struct PriceRow {
     image: Option<Figure>,
     /// Dollars per request.
     request: Option<Figure>,
+    /// Other prices of the whole request when its prompt is longer.
+    #[serde(default)]
+    tiers: Vec<TierRow>,
     context_length: Option<u64>,
     max_prompt_tokens: Option<u64>,
     max_completion_tokens: Option<u64>,
@@ -61,6 +93,9 @@ struct PriceRow {
     /// Staff looked at a jump against the live price and wants it.
     #[serde(default)]
     confirm_jump: bool,
+    /// A live price of a class that the row does not state is gone.
+    #[serde(default)]
+    confirm_drop: bool,
 }
 
 pub(crate) fn read(bytes: &[u8]) -> Result<Sheet, ImportError> {
@@ -120,8 +155,9 @@ fn convert(row: PriceRow, currency: Option<&str>) -> Row {
             image: row.image,
             request: row.request,
         },
-        tiers: Vec::new(),
+        tiers: row.tiers.into_iter().map(TierRow::prices).collect(),
         facts,
         confirm_jump: row.confirm_jump,
+        confirm_drop: row.confirm_drop,
     }
 }

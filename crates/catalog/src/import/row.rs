@@ -64,6 +64,8 @@ pub(crate) struct Row {
     pub(crate) facts: Facts,
     /// Staff looked at the jump and wants it.
     pub(crate) confirm_jump: bool,
+    /// Staff says that a price which the row does not state is gone.
+    pub(crate) confirm_drop: bool,
 }
 
 /// What a source says about a model beside its price.

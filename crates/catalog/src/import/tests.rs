@@ -111,6 +111,57 @@ fn a_jump_against_the_live_price_is_held_back_until_staff_confirms_it() {
     assert_eq!(taken.endpoints[0].rates.prompt, PicoUsd::new(20_000_000));
 }
 
+/// The live endpoint with a price of its own for cached tokens, and other prices above 200,000 tokens.
+fn live_with_cache() -> Snapshot {
+    let plain = live();
+    let mut endpoint = plain.listings()[0].endpoints[0].as_ref().clone();
+    endpoint.tariff.rates.cache_read = Some(PicoUsd::new(500_000));
+    let long = Rates { prompt: PicoUsd::new(4_000_000), ..endpoint.tariff.rates };
+    endpoint.tariff.tiers = vec![crate::tariff::Tier { above_prompt_tokens: 200_000, rates: long }];
+    let rows = Rows {
+        providers: vec![plain.provider("openai").unwrap().as_ref().clone()],
+        models: vec![plain.listings()[0].model.clone()],
+        endpoints: vec![endpoint],
+    };
+    Snapshot::build(4, Moment::default(), None, rows)
+}
+
+#[test]
+fn a_live_price_that_a_row_does_not_state_is_kept_or_asked_for_never_dropped() {
+    let row = |more: &str| {
+        format!(r#"[{{"provider":"openai","model":"openai/gpt-4.1","completion_per_million":"8",{more}}}]"#)
+    };
+    let import = |more: &str| read(row(more).as_bytes(), "p", Some(&live_with_cache())).unwrap();
+    let same = import(r#""prompt_per_million":"2""#);
+    assert_eq!(same.held_back, []);
+    assert_eq!(same.base, Some(4), "the draft knows on which prices it was made");
+    assert_eq!(same.endpoints[0].rates.cache_read, Some(PicoUsd::new(500_000)));
+    assert_eq!(same.endpoints[0].tiers[0].rates.prompt, PicoUsd::new(4_000_000));
+    assert!(crate::diff::diff(&live_with_cache(), &same).is_empty());
+
+    let held = import(r#""prompt_per_million":"1.80""#);
+    assert_eq!(codes(&held), [("price_missing", "openai/gpt-4.1")]);
+    assert!(held.held_back[0].reason.contains("confirm_drop"), "{}", held.held_back[0].reason);
+    let tiers = r#""tiers":[{"above_prompt_tokens":200000,"prompt_per_million":"3.60"}]"#;
+    let held = import(&format!(r#""prompt_per_million":"1.80",{tiers}"#));
+    assert!(held.held_back[0].reason.starts_with("a cache_read price is live"), "{:?}", held.held_back);
+    let cheaper = import(&format!(r#""prompt_per_million":"2",{tiers}"#));
+    assert!(cheaper.held_back[0].reason.contains("above 200000 tokens"), "{:?}", cheaper.held_back);
+
+    let stated = import(&format!(r#""prompt_per_million":"1.80","cache_read_per_million":"0.45",{tiers}"#));
+    assert_eq!(stated.held_back, []);
+    let endpoint = &stated.endpoints[0];
+    assert_eq!(endpoint.rates.cache_read, Some(PicoUsd::new(450_000)));
+    assert_eq!(endpoint.tiers[0].rates.cache_read, Some(PicoUsd::new(450_000)));
+    assert_eq!(endpoint.tiers[0].rates.prompt, PicoUsd::new(3_600_000));
+
+    let dropped = import(r#""prompt_per_million":"1.80","confirm_drop":true"#);
+    assert_eq!(dropped.held_back, []);
+    assert_eq!((dropped.endpoints[0].rates.cache_read, dropped.endpoints[0].tiers.len()), (None, 0));
+    let told = crate::diff::diff(&live_with_cache(), &dropped);
+    assert!(told.warnings.iter().any(|warning| warning.code == "price_dropped"), "{:?}", told.warnings);
+}
+
 #[test]
 fn a_price_file_may_bring_its_own_provider() {
     let file = r#"{"providers":[{"slug":"my-ollama","name":"My Ollama","dialect":"openai",

@@ -45,6 +45,10 @@ pub(crate) async fn publish(store: &PgStore, id: DraftId, from: Option<Moment>) 
             say(&format!("Published as catalog version {version}: {changed_endpoints} endpoints changed."))
         }
         Published::NotOpen => bail!("draft {id} was published or discarded before"),
+        Published::Stale { live } => bail!(
+            "draft {id} was made before catalog version {live} was published: import its file again, so that it \
+             is compared with today's prices, and look at the new draft"
+        ),
         Published::Missing => bail!("there is no draft {id}"),
     }
 }

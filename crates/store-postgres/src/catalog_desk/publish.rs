@@ -44,11 +44,14 @@ pub(super) async fn publish(
         Taken::Not(answer) => return Ok(answer),
     };
     guard(&content)?;
-    let version =
-        sqlx::query_scalar!(r#"SELECT coalesce(max(version), 0) + 1 AS "version!" FROM publication"#)
-            .fetch_one(&mut *tx)
-            .await
-            .named("publish: version")?;
+    let live = sqlx::query_scalar!(r#"SELECT coalesce(max(version), 0) AS "version!" FROM publication"#)
+        .fetch_one(&mut *tx)
+        .await
+        .named("publish: version")?;
+    if content.base.is_some_and(|base| base != live) {
+        return Ok(Published::Stale { live });
+    }
+    let version = live + 1;
     let act = Act { store, draft, by, at: store.clock.now(), effective_from, version };
     let changed = act.write(&mut tx, &content).await?;
     tx.commit().await.named("publish: commit")?;

@@ -2,6 +2,7 @@
 
 use crate::database::{noon, with_db};
 use crate::world::{endpoint, price_list, publish};
+use catalog::draft::{DraftContent, DraftState};
 use catalog::ports::{CatalogDesk as _, Published, PublishedCatalog as _};
 use catalog::{Rates, Tier};
 use kernel::{Moment, PicoUsd, StoreErrorKind};
@@ -81,6 +82,32 @@ async fn only_changed_prices_make_versions() {
         let versions: Vec<_> = history.iter().map(|one| (one.version, one.rates.prompt.get())).collect();
         assert_eq!(versions.first(), Some(&(i32::try_from(history.len()).unwrap(), 11)));
         assert_eq!(versions.last(), Some(&(1, 10)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_drafts_on_one_base_only_the_first_goes_live() {
+    with_db(async |db| {
+        let store = &db.store;
+        let from = "2026-02-01T00:00:00Z";
+        publish_from(store, 10, from).await;
+        let on_base = |prompt, base| DraftContent { base: Some(base), ..price_list(prompt, 2) };
+        let first = store.add_draft("first.json", "rosa", &on_base(20, 1)).await.unwrap();
+        let second = store.add_draft("second.json", "ben", &on_base(30, 1)).await.unwrap();
+        assert_eq!(store.published_since(1).await.unwrap(), []);
+        let done = store.publish(first, "rosa", at(from)).await.unwrap();
+        assert_eq!(done, Published::Done { version: 2, changed_endpoints: 1 });
+        assert_eq!(store.publish(second, "ben", at(from)).await.unwrap(), Published::Stale { live: 2 });
+        assert_eq!(prompt_price(store, "2026-03-01T00:00:00Z").await, Some(20), "the first stands");
+        let (summary, _) = store.draft(second).await.unwrap().unwrap();
+        assert_eq!(summary.state, DraftState::Open, "it can still be read and discarded");
+        let since = store.published_since(1).await.unwrap();
+        let told: Vec<_> = since.iter().map(|s| (s.version, s.source.as_str(), s.by.as_str())).collect();
+        assert_eq!(told, [(2, "first.json", "rosa")]);
+        assert_eq!(since[0].endpoints, ["acme/small at acme"]);
+        let rebased = store.add_draft("second.json", "ben", &on_base(30, 2)).await.unwrap();
+        assert!(matches!(store.publish(rebased, "ben", at(from)).await.unwrap(), Published::Done { .. }));
     })
     .await;
 }

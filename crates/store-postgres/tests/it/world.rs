@@ -247,6 +247,7 @@ async fn summary(store: &PgStore, person: PersonId) -> OrgSummary {
 /// One model at one provider.
 pub(crate) fn price_list(prompt: i64, completion: i64) -> DraftContent {
     DraftContent {
+        base: None,
         providers: vec![provider()],
         models: vec![model()],
         endpoints: vec![endpoint(prompt, completion)],

@@ -2,7 +2,9 @@
 
 use super::people::Ids;
 use async_trait::async_trait;
-use catalog::draft::{DraftContent, DraftState, DraftSummary, EndpointDraft, HeldBack, PriceVersion};
+use catalog::draft::{
+    DraftContent, DraftState, DraftSummary, EndpointDraft, HeldBack, PriceVersion, PublishedSince,
+};
 use catalog::ports::{CatalogDesk, Published};
 use catalog::snapshot::Rows;
 use catalog::{Endpoint, Modality, Model, Provider, Rates, Snapshot, Tariff, Tier};
@@ -16,11 +18,23 @@ pub(crate) struct FakeCatalogDesk {
     at: Moment,
     pub(crate) drafts: Mutex<Vec<(DraftSummary, DraftContent)>>,
     pub(crate) history: Mutex<Vec<PriceVersion>>,
+    /// What others published after the drafts were made.
+    pub(crate) since: Mutex<Vec<PublishedSince>>,
 }
 
 impl FakeCatalogDesk {
     pub(crate) fn new(at: Moment) -> Self {
-        Self { ids: Ids::new(15, at), at, drafts: Mutex::default(), history: Mutex::default() }
+        Self {
+            ids: Ids::new(15, at),
+            at,
+            drafts: Mutex::default(),
+            history: Mutex::default(),
+            since: Mutex::default(),
+        }
+    }
+
+    fn live(&self) -> i64 {
+        self.since.lock().first().map_or(7, |newest| newest.version)
     }
 
     fn close(&self, id: DraftId, state: DraftState, effective: Option<Moment>) -> Published {
@@ -28,6 +42,11 @@ impl FakeCatalogDesk {
         match drafts.iter_mut().find(|(summary, _)| summary.id == id) {
             None => Published::Missing,
             Some((summary, _)) if summary.state != DraftState::Open => Published::NotOpen,
+            Some((_, content))
+                if effective.is_some() && content.base.is_some_and(|base| base != self.live()) =>
+            {
+                Published::Stale { live: self.live() }
+            }
             Some((summary, content)) => {
                 summary.state = state;
                 summary.effective_from = effective;
@@ -68,6 +87,10 @@ impl CatalogDesk for FakeCatalogDesk {
 
     async fn publish(&self, id: DraftId, _by: &str, effective: Moment) -> Result<Published, StoreError> {
         Ok(self.close(id, DraftState::Published, Some(effective)))
+    }
+
+    async fn published_since(&self, version: i64) -> Result<Vec<PublishedSince>, StoreError> {
+        Ok(self.since.lock().iter().filter(|one| one.version > version).cloned().collect())
     }
 
     async fn discard(&self, id: DraftId, _by: &str) -> Result<Published, StoreError> {
@@ -236,7 +259,7 @@ fn endpoint(ids: &Ids, sample: &Sample, tag: &str, rates: Rates, now: Moment) ->
 
 /// The live list with two changed prices, a new endpoint, and rows held back.
 pub(crate) fn sample_draft(live: &Snapshot) -> DraftContent {
-    let mut content = DraftContent::default();
+    let mut content = DraftContent { base: Some(live.version), ..DraftContent::default() };
     for endpoint in live.listings().iter().flat_map(|listing| &listing.endpoints) {
         content.endpoints.push(EndpointDraft {
             model: endpoint.model.clone(),
