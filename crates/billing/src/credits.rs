@@ -3,7 +3,7 @@
 
 use crate::engine::{
     AccountRef, Balance, CapId, CapPeriod, CapUse, ClosedBy, CreditEngine, Credited, EngineUpkeep, Extended,
-    Grant, HoldKey, OutboxEntry, Reserve, Reserved, Settled, Settlement, Ticket,
+    Grant, HoldKey, Loaded, OutboxEntry, Reserve, Reserved, Settled, Settlement, Ticket,
 };
 use crate::ledger::Ledger;
 use kernel::{Clock, NanoUsd, StoreError, StoreErrorKind};
@@ -93,7 +93,7 @@ impl Credits {
             key: hold.key,
             kind: ClosedBy::Settle,
             account: hold.account.account,
-            charge: if hold.ticket == Ticket::Free { NanoUsd::ZERO } else { settlement.amount },
+            charge: late_charge(hold, settlement),
             uncollected: NanoUsd::ZERO,
             held: hold.amount,
             list_price: settlement.list_price,
@@ -173,11 +173,20 @@ impl Credits {
         Ok(true)
     }
 
-    async fn load(&self, account: AccountRef) -> Result<(), StoreError> {
-        let state = self.ledger.account_state(account.account, self.clock.now()).await?;
-        let state = state.ok_or_else(|| StoreError::corrupt(format!("no account {}", account.account)))?;
-        self.upkeep.load(&state).await?;
-        Ok(())
+    /// Makes the account known to the engine. The holds that it kept are asked for first: which of them are
+    /// booked is then read in the same snapshot as the balance.
+    pub async fn load(&self, account: AccountRef) -> Result<(), StoreError> {
+        for _ in 0..LOADS_MAX {
+            let kept = self.upkeep.kept_holds(account).await?;
+            let state = self.ledger.account_state(account.account, &kept.holds, self.clock.now()).await?;
+            let state =
+                state.ok_or_else(|| StoreError::corrupt(format!("no account {}", account.account)))?;
+            match self.upkeep.load(&state, &kept).await? {
+                Loaded::Done { .. } | Loaded::Already => return Ok(()),
+                Loaded::Overtaken => {}
+            }
+        }
+        Err(StoreError::conflict(format!("account {} could not be loaded", account.account)))
     }
 
     async fn load_cap(&self, account: AccountRef, cap: &CapId) -> Result<(), StoreError> {
@@ -194,5 +203,15 @@ impl Credits {
         };
         self.upkeep.set_cap(account, &cap).await?;
         Ok(true)
+    }
+}
+
+/// What is due when the engine no longer decides: nothing within the allowance, and with an own key beyond it
+/// no more than was held, which was for the part that lay beyond.
+fn late_charge(hold: &Grant, settlement: &Settlement<'_>) -> NanoUsd {
+    match hold.ticket {
+        Ticket::None => settlement.amount,
+        Ticket::Free => NanoUsd::ZERO,
+        Ticket::Paid => settlement.amount.min(hold.amount),
     }
 }

@@ -4,13 +4,18 @@
 //! The engine decides; PostgreSQL is the truth. Every act is idempotent by its hold key, and every act
 //! that could not be carried out says why as a value. See `docs/money.md`.
 
-use crate::fees::Allowance;
+mod upkeep;
+
 use async_trait::async_trait;
 pub use kernel::AccountRef;
 use kernel::ids::{AccountId, GenerationId};
 use kernel::{Moment, NanoUsd, StoreError};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+pub use upkeep::{
+    AccountState, ByokState, CapChange, CreditEntry, Credited, EngineEpochs, EngineUpkeep, HeldAgain, Kept,
+    Loaded, ShardEpoch,
+};
 
 /// Number of ledger shards; all keys of one account share one Redis hash slot `{cNN}`.
 pub const SHARDS: u8 = 64;
@@ -100,33 +105,6 @@ pub struct Cap {
     pub used: NanoUsd,
 }
 
-/// Everything Redis must know about an account, read from PostgreSQL in one snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccountState {
-    pub account: AccountRef,
-    /// Sum of all ledger movements.
-    pub posted: NanoUsd,
-    /// Sequence of the last credit that is part of `posted`.
-    pub credit_seq: i64,
-    /// Sequence of the last debit that is part of `posted`.
-    pub debit_seq: i64,
-    /// Purchases and grants ever, minus refunds and disputes: `total_credits` of the API.
-    pub granted: NanoUsd,
-    pub frozen: bool,
-    pub byok: ByokState,
-    pub caps: Vec<Cap>,
-}
-
-/// The BYOK counter of the current month.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ByokState {
-    pub allowance: Allowance,
-    /// Year × 12 + month − 1.
-    pub month: i64,
-    pub requests: u64,
-    pub list_price: NanoUsd,
-}
-
 /// Who pays the provider for this hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Funding {
@@ -136,18 +114,30 @@ pub enum Funding {
     OwnKey,
 }
 
+/// On what terms a call with the customer's own key is admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnKeyTerms {
+    /// The most that the call can cost at list prices.
+    pub ceiling: NanoUsd,
+    /// The fee beyond the allowance, in hundredths of a percent of the list price (at most 10,000).
+    pub basis_points: u32,
+}
+
 /// A request to set money aside.
 #[derive(Debug, Clone)]
 pub struct Reserve<'a> {
     pub key: HoldKey,
     pub account: AccountRef,
-    /// What the call may cost at most.
+    /// What the call may cost at most: its price, or with an own key its fee were it wholly beyond the
+    /// allowance.
     pub want: NanoUsd,
     /// The least that makes the call worthwhile; equal to `want` when the output bound was given.
     pub least: NanoUsd,
     /// After so long without `extend` the sweeper settles the hold at its metered amount.
     pub lifetime: Duration,
-    pub funding: Funding,
+    /// Set when the customer's own key pays the provider. An allowance in list prices then holds for what of
+    /// the ceiling lies beyond it, instead of for `want`.
+    pub own_key: Option<OwnKeyTerms>,
     /// Whose call it is, packed by the caller and opaque to the engine (at most 512 bytes; may be empty). It
     /// reaches the ledger when nobody lived to settle: see [`OutboxEntry::record`].
     pub owner: &'a str,
@@ -171,6 +161,7 @@ pub enum Ticket {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CapWindow {
     pub cap: CapId,
+    pub period: CapPeriod,
     pub window: i64,
 }
 
@@ -185,7 +176,11 @@ pub struct Grant {
     pub available: NanoUsd,
     pub ticket: Ticket,
     pub windows: Vec<CapWindow>,
+    /// As they were in the request.
+    pub own_key: Option<OwnKeyTerms>,
     pub epoch: i64,
+    /// Of the account, after this.
+    pub version: i64,
 }
 
 /// The engine's answer to a reserve.
@@ -220,8 +215,8 @@ pub enum Reserved {
 /// The engine's answer to an extend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Extended {
-    /// The hold is now this large.
-    Granted { amount: NanoUsd },
+    /// The hold is now this large. The account's version rises only where the hold grew.
+    Granted { amount: NanoUsd, version: i64 },
     /// The heartbeat counted; the growth was refused.
     Refused { available: NanoUsd },
     /// There is no such hold any more.
@@ -233,7 +228,7 @@ pub enum Extended {
 pub enum Settled {
     /// Closed by this call. `charge + uncollected` is what was asked for; both are zero where the ticket of
     /// an own-key call is free.
-    Done { charge: NanoUsd, uncollected: NanoUsd, balance: NanoUsd },
+    Done { charge: NanoUsd, uncollected: NanoUsd, balance: NanoUsd, version: i64 },
     /// Closed before, with this charge: the same act twice, or the sweeper came first.
     Already { kind: ClosedBy, charge: NanoUsd },
     /// Neither a hold nor a trace of one.
@@ -271,32 +266,6 @@ pub struct CapUse {
     pub window: i64,
     pub used: NanoUsd,
     pub reserved: NanoUsd,
-}
-
-/// A credit or debit that was born in PostgreSQL, with its gapless sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CreditEntry {
-    pub account: AccountRef,
-    pub seq: i64,
-    pub delta: NanoUsd,
-    /// It counts as purchased or granted (not a correction).
-    pub is_grant: bool,
-}
-
-/// The engine's answer to a credit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Credited {
-    Done {
-        balance: NanoUsd,
-    },
-    /// It has this sequence already.
-    Already,
-    /// It is still at this sequence; send from the next one.
-    Gap {
-        have: i64,
-    },
-    /// It does not know the account; the next load brings the credit.
-    AccountMissing,
 }
 
 /// The credit engine. Every method is one atomic act in one shard.
@@ -343,29 +312,6 @@ pub struct Settlement<'a> {
     pub list_price: NanoUsd,
     /// The packed [`GenerationRecord`](crate::GenerationRecord); goes to the ledger with the charge.
     pub record: &'a str,
-}
-
-/// Acts that keep the engine in step with PostgreSQL; only jobs and `billing::Credits` use them.
-#[async_trait]
-pub trait EngineUpkeep: Send + Sync {
-    /// Makes the account known in this epoch; `false` when it already was (nothing is overwritten).
-    async fn load(&self, state: &AccountState) -> Result<bool, StoreError>;
-
-    /// Sets a cap. A change of period starts a new window; `used` counts only for a cap that was unknown.
-    async fn set_cap(&self, account: AccountRef, cap: &Cap) -> Result<(), StoreError>;
-
-    async fn credit(&self, entry: &CreditEntry) -> Result<Credited, StoreError>;
-
-    async fn freeze(&self, account: AccountRef, frozen: bool) -> Result<(), StoreError>;
-
-    /// Settles up to `limit` expired holds of a shard at their metered amounts; how many there were.
-    async fn sweep(&self, shard: u8, limit: u32) -> Result<u32, StoreError>;
-
-    /// The shard's epoch in Redis; `None` when this Redis has none.
-    async fn epoch(&self, shard: u8) -> Result<Option<i64>, StoreError>;
-
-    /// Opens an epoch (from PostgreSQL's `shard_epoch`) on this Redis. It must be higher than the one there.
-    async fn open_epoch(&self, shard: u8, epoch: i64) -> Result<(), StoreError>;
 }
 
 /// One entry of a shard's outbox stream: a closed hold on its way to the ledger.

@@ -2,7 +2,7 @@
 //!
 //! One row is one movement: debit account, credit account, an amount above zero. Rows are never changed.
 
-use crate::engine::{AccountRef, AccountState, CapId, CreditEntry, OutboxEntry};
+use crate::engine::{AccountRef, AccountState, CapId, CreditEntry, HoldKey, OutboxEntry};
 use crate::purchase::{Grant, Granted, NewPurchase, Purchase, PurchaseEnd};
 use async_trait::async_trait;
 use kernel::ids::{AccountId, OrgId, PurchaseId};
@@ -11,10 +11,12 @@ use kernel::{Moment, StoreError};
 /// What the ledger knows and the engine must learn; the gateway's side of the ledger.
 #[async_trait]
 pub trait Ledger: Send + Sync {
-    /// Posted balance, sequences, caps with their use and BYOK counters of one account, from one snapshot.
+    /// Posted balance, sequences, caps with their use and BYOK counters of one account, and which of the holds
+    /// that the engine kept are booked for good: all from one snapshot.
     async fn account_state(
         &self,
         account: AccountId,
+        kept: &[HoldKey],
         now: Moment,
     ) -> Result<Option<AccountState>, StoreError>;
 

@@ -3,9 +3,10 @@
 use crate::PgStore;
 use crate::convert::{count, nano, shard};
 use crate::error::Named as _;
+use crate::ingest::day_of;
 use crate::windows::month_id;
 use async_trait::async_trait;
-use billing::engine::{AccountState, ByokState, Cap, CapId, CapPeriod, CreditEntry};
+use billing::engine::{AccountState, ByokState, Cap, CapChange, CapId, CapPeriod, CreditEntry, HoldKey};
 use billing::ledger::Ledger;
 use kernel::ids::AccountId;
 use kernel::{AccountRef, Moment, StoreError};
@@ -17,6 +18,7 @@ impl Ledger for PgStore {
     async fn account_state(
         &self,
         account: AccountId,
+        kept: &[HoldKey],
         now: Moment,
     ) -> Result<Option<AccountState>, StoreError> {
         let byok_fee = self.byok_fee(now).await?;
@@ -37,6 +39,7 @@ impl Ledger for PgStore {
         .named("account_state")?;
         let Some(row) = row else { return Ok(None) };
         let caps = caps_of(&mut tx, account.uuid(), None, now).await?;
+        let booked = booked_for_good(&mut tx, kept).await?;
         tx.commit().await.named("account_state: commit")?;
         Ok(Some(AccountState {
             account: AccountRef { account, shard: shard(row.shard)? },
@@ -52,6 +55,7 @@ impl Ledger for PgStore {
                 list_price: nano(row.list_price),
             },
             caps,
+            booked,
         }))
     }
 
@@ -70,7 +74,7 @@ impl Ledger for PgStore {
         limit: u32,
     ) -> Result<Vec<CreditEntry>, StoreError> {
         let rows = sqlx::query!(
-            "SELECT seq, delta_nano_usd, is_grant FROM credit_outbox
+            "SELECT seq, delta_nano_usd, is_grant, cap_changes FROM credit_outbox
              WHERE account_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
             account.account.uuid(),
             seq,
@@ -79,13 +83,18 @@ impl Ledger for PgStore {
         .fetch_all(&self.pool)
         .await
         .named("credits_after")?;
-        let entries = rows.into_iter().map(|row| CreditEntry {
-            account,
-            seq: row.seq,
-            delta: nano(row.delta_nano_usd),
-            is_grant: row.is_grant,
-        });
-        Ok(entries.collect())
+        rows.into_iter()
+            .map(|row| {
+                let caps: Vec<CapChange> = serde_json::from_value(row.cap_changes).map_err(|fault| {
+                    StoreError::corrupt(format!(
+                        "credit_outbox.cap_changes of {}, {}: {fault}",
+                        account.account, row.seq
+                    ))
+                })?;
+                let (seq, delta, is_grant) = (row.seq, nano(row.delta_nano_usd), row.is_grant);
+                Ok(CreditEntry { account, seq, delta, is_grant, caps })
+            })
+            .collect()
     }
 
     async fn unsent_credits(&self, limit: u32) -> Result<Vec<(AccountRef, i64)>, StoreError> {
@@ -177,6 +186,28 @@ async fn next_epoch(
     .await
     .named("next_epochs: cursor")?;
     Ok(epoch)
+}
+
+/// Those of the holds whose generation has its final booking: a settlement, not a sweep or the release of
+/// another hold of it.
+async fn booked_for_good(
+    tx: &mut Transaction<'_, Postgres>,
+    kept: &[HoldKey],
+) -> Result<Vec<HoldKey>, StoreError> {
+    let days = kept.iter().map(|hold| day_of(hold.generation.uuid()));
+    // First and last day leave only their partitions to be searched, and each by its key.
+    let (Some(first), Some(last)) = (days.clone().min(), days.max()) else { return Ok(Vec::new()) };
+    let ids: Vec<Uuid> = kept.iter().map(|hold| hold.generation.uuid()).collect();
+    let booked = sqlx::query_scalar!(
+        "SELECT id FROM generation WHERE id = ANY($1) AND day BETWEEN $2 AND $3 AND closing = 2",
+        &ids,
+        first,
+        last
+    )
+    .fetch_all(&mut **tx)
+    .await
+    .named("account_state: booked")?;
+    Ok(kept.iter().filter(|hold| booked.contains(&hold.generation.uuid())).copied().collect())
 }
 
 /// Makes a transaction read one snapshot and write nothing. Must be its first statement.

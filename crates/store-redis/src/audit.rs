@@ -7,15 +7,15 @@ use crate::keys;
 use crate::reply::Words;
 use async_trait::async_trait;
 use billing::engine::{AuditedAccount, Balance, CapId, EngineAudit};
-use kernel::{NanoUsd, StoreError};
-use std::collections::HashMap;
+use kernel::StoreError;
 use std::time::Duration;
 
 /// Accounts looked at in one act: enough to share the count of the holds, few enough not to hold others up.
 const AT_ONCE: usize = 100;
 
-/// An account as the library answers it: id, sum of its holds, its fields.
-type Raw = (String, i64, HashMap<String, String>);
+/// An account as the library answers it: id, sum of its holds, its state (empty when it is not there), and
+/// id and text of each cap.
+type Raw = Vec<String>;
 
 #[async_trait]
 impl EngineAudit for RedisEngine {
@@ -27,8 +27,8 @@ impl EngineAudit for RedisEngine {
             let mut command = redis::cmd("FCALL");
             command.arg("fb1_audit").arg(1).arg(keys::tag(shard)).arg(some);
             let raw: Vec<Raw> = self.query(&command, "fb1_audit").await?;
-            for account in raw.iter().filter(|(_, _, fields)| !fields.is_empty()) {
-                audited.push(read_account(account)?);
+            for account in &raw {
+                audited.extend(read_account(account)?);
             }
         }
         Ok(audited)
@@ -56,24 +56,31 @@ impl EngineAudit for RedisEngine {
     }
 }
 
-fn read_account((id, held, fields): &Raw) -> Result<AuditedAccount, StoreError> {
+fn read_account(raw: &Raw) -> Result<Option<AuditedAccount>, StoreError> {
+    let [id, held, state, caps @ ..] = raw.as_slice() else {
+        return Err(StoreError::corrupt("redis: fb1_audit without an account"));
+    };
+    if state.is_empty() {
+        return Ok(None);
+    }
     let whole = format!("account {id}");
-    let state = fields.get("s").ok_or_else(|| StoreError::corrupt(format!("redis: {whole} has no state")))?;
     let mut words = Words::of(state, &whole);
     let (epoch, balance, reserved) = (words.number()?, words.amount()?, words.amount()?);
     let _version: u64 = words.number()?;
     let (debit_seq, credit_seq, granted) = (words.number()?, words.number()?, words.amount()?);
     let frozen = words.text()? == "1";
-    let mut caps = Vec::new();
-    for (name, packed) in fields.iter().filter(|(name, _)| name.contains(':')) {
-        caps.push(read_cap(CapId(name.clone()), &mut Words::of(packed, &whole))?);
+    let mut known = Vec::with_capacity(caps.len() / 2);
+    for pair in caps.chunks_exact(2) {
+        if let [id, text] = pair {
+            known.push(read_cap(CapId(id.clone()), &mut Words::of(text, &whole))?);
+        }
     }
-    caps.sort_by(|one, other| one.id.0.cmp(&other.id.0));
-    Ok(AuditedAccount {
+    known.sort_by(|one, other| one.id.0.cmp(&other.id.0));
+    Ok(Some(AuditedAccount {
         account: keys::parse_account(id)?,
         balance: Balance { balance, reserved, granted, credit_seq, debit_seq, frozen },
-        held: NanoUsd::new(*held),
-        caps,
+        held: Words::of(held, &whole).amount()?,
+        caps: known,
         epoch,
-    })
+    }))
 }

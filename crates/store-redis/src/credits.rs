@@ -5,8 +5,8 @@ use crate::keys;
 use crate::reply::{Reply, Words};
 use async_trait::async_trait;
 use billing::engine::{
-    AccountRef, Balance, CapId, CapPeriod, CapUse, CapWindow, CreditEngine, Extended, Funding, Grant,
-    HoldKey, Reserve, Reserved, Settled, Settlement,
+    AccountRef, Balance, CapId, CapPeriod, CapUse, CapWindow, CreditEngine, Extended, Grant, HoldKey,
+    OwnKeyTerms, Reserve, Reserved, Settled, Settlement,
 };
 use kernel::{NanoUsd, StoreError};
 use std::time::Duration;
@@ -22,18 +22,18 @@ impl CreditEngine for RedisEngine {
             return Err(StoreError::corrupt("redis: the owner of a hold is too long"));
         }
         let epoch = self.epoch_of(account.shard)?;
-        let mut act = Act::new("fb1_reserve", account.shard)
+        let act = Act::new("fb1_reserve", account.shard)
             .with(epoch)
             .with(keys::hold_id(&request.key))
             .with(keys::account_id(account.account))
             .amount(request.want)?
             .amount(request.least)?
-            .lifetime(request.lifetime)
-            .with(match request.funding {
-                Funding::Credits => "c",
-                Funding::OwnKey => "k",
-            })
-            .with(request.owner);
+            .lifetime(request.lifetime);
+        let mut act = match request.own_key {
+            None => act.with("c"),
+            Some(terms) => act.with(own_key(terms)?),
+        }
+        .with(request.owner);
         for cap in request.caps {
             act = act.with(cap.0.as_str());
         }
@@ -57,7 +57,7 @@ impl CreditEngine for RedisEngine {
         let reply = self.run(act).await?;
         let mut words = reply.words();
         match reply.head() {
-            "OK" => Ok(Extended::Granted { amount: words.amount()? }),
+            "OK" => Ok(Extended::Granted { amount: words.amount()?, version: words.number()? }),
             "REFUSED" => Ok(Extended::Refused { available: words.amount()? }),
             "NOHOLD" => Ok(Extended::NoHold),
             "MISSING" => Err(reply.not_loaded()),
@@ -145,33 +145,37 @@ fn reserved(request: &Reserve<'_>, epoch: i64, reply: &Reply) -> Result<Reserved
         "CLOSED" => Reserved::Closed,
         "MISSING" => Reserved::AccountMissing,
         "NOCAP" => Reserved::CapMissing(CapId(words.text()?.to_owned())),
-        // An allowance counted in list prices needs the ceiling at catalog prices and the rate of the fee,
-        // which a reserve does not carry.
-        "UNIT" => return Err(StoreError::conflict(format!("redis: {reply}: an allowance in list prices"))),
         _ => return Err(reply.unexpected()),
     })
 }
 
 fn granted(request: &Reserve<'_>, epoch: i64, words: &mut Words<'_>) -> Result<Grant, StoreError> {
     let (amount, available, ticket) = (words.amount()?, words.amount()?, words.ticket()?);
-    let _version: u64 = words.number()?;
-    let mut windows = Vec::with_capacity(request.caps.len());
-    if !request.caps.is_empty() {
-        let listed = words.text()?;
-        for (cap, pair) in request.caps.iter().zip(listed.split(',')) {
-            let window = pair.rsplit_once('=').and_then(|(_, window)| window.parse().ok());
-            windows.push(CapWindow { cap: cap.clone(), window: window.ok_or_else(|| words.bad(pair))? });
-        }
+    let version = words.number()?;
+    let windows = read_windows(words)?;
+    let (key, account, own_key) = (request.key, request.account, request.own_key);
+    Ok(Grant { key, account, amount, available, ticket, windows, own_key, epoch, version })
+}
+
+/// `c` would be credits; this is the customer's own key with its terms.
+fn own_key(terms: OwnKeyTerms) -> Result<String, StoreError> {
+    let ceiling = terms.ceiling.get();
+    if terms.ceiling.is_negative() || terms.ceiling > NanoUsd::REDIS_MAX || terms.basis_points > 10_000 {
+        let rate = terms.basis_points;
+        return Err(StoreError::corrupt(format!("redis: a ceiling of {ceiling} at {rate} basis points")));
     }
-    Ok(Grant { key: request.key, account: request.account, amount, available, ticket, windows, epoch })
+    Ok(format!("k:{ceiling}:{}", terms.basis_points))
 }
 
 fn settled(reply: &Reply) -> Result<Settled, StoreError> {
     let mut words = reply.words();
     Ok(match reply.head() {
-        "OK" => {
-            Settled::Done { charge: words.amount()?, uncollected: words.amount()?, balance: words.amount()? }
-        }
+        "OK" => Settled::Done {
+            charge: words.amount()?,
+            uncollected: words.amount()?,
+            balance: words.amount()?,
+            version: words.number()?,
+        },
         "DONE" => Settled::Already { kind: words.closed_by()?, charge: words.amount()? },
         "NOHOLD" => Settled::NoHold,
         "MISSING" => return Err(reply.not_loaded()),
@@ -205,4 +209,27 @@ pub(crate) fn read_cap(id: CapId, words: &mut Words<'_>) -> Result<CapUse, Store
 fn read_period(words: &mut Words<'_>) -> Result<CapPeriod, StoreError> {
     let code = words.text()?;
     CapPeriod::from_code(code).ok_or_else(|| words.bad(code))
+}
+
+/// `id=d20777,id=n0`: caps with the windows in which a hold counts, or nothing.
+pub(crate) fn read_windows(words: &mut Words<'_>) -> Result<Vec<CapWindow>, StoreError> {
+    let mut windows = Vec::new();
+    for pair in words.text()?.split(',').filter(|pair| !pair.is_empty()) {
+        windows.push(read_window(pair).ok_or_else(|| words.bad(pair))?);
+    }
+    Ok(windows)
+}
+
+fn read_window(pair: &str) -> Option<CapWindow> {
+    let (cap, window) = pair.rsplit_once('=')?;
+    let (period, number) = window.split_at_checked(1)?;
+    let (period, window) = (CapPeriod::from_code(period)?, number.parse().ok()?);
+    Some(CapWindow { cap: CapId(cap.to_owned()), period, window })
+}
+
+/// The text that [`read_windows`] reads.
+pub(crate) fn write_windows(windows: &[CapWindow]) -> String {
+    let named =
+        windows.iter().map(|named| format!("{}={}{}", named.cap.0, named.period.code(), named.window));
+    named.collect::<Vec<String>>().join(",")
 }

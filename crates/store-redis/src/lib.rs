@@ -11,8 +11,8 @@
 //!
 //! ```text
 //! ACL SETUSER farebox on >secret resetkeys ~{c* resetchannels -@all +fcall +info +time +exists +get +set
-//!   +del +mget +hget +hset +hmget +hgetall +zadd +zrem +zcard +zcount +zrange +zrangebyscore +sadd +smembers
-//!   +xadd +xread +xlen +xtrim +memory|usage +ping +hello +select
+//!   +del +mget +hget +hset +hmget +hgetall +zadd +zrem +zcard +zcount +zrange +zrangebyscore +sadd +srem
+//!   +smembers +xadd +xrange +xread +xlen +xtrim +memory|usage +ping +hello +select
 //! ```
 //!
 //! Redis must run with `maxmemory-policy noeviction` and an append-only file.
@@ -24,6 +24,7 @@ mod engine;
 mod epochs;
 mod keys;
 mod library;
+mod lives;
 mod outbox;
 mod reply;
 mod upkeep;

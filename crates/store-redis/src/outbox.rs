@@ -1,12 +1,13 @@
 //! `Outbox`: reading and trimming the streams of closed holds. What the entries mean to the books is the
 //! ledger's business.
 
+use crate::credits::read_windows;
 use crate::engine::{Act, RedisEngine};
 use crate::keys;
-use crate::reply::Words;
+use crate::reply::{Words, closed_by, ticket_of};
 use async_trait::async_trait;
-use billing::engine::{CapId, CapWindow, Outbox, OutboxEntry};
-use kernel::StoreError;
+use billing::engine::{Outbox, OutboxEntry};
+use kernel::{NanoUsd, StoreError};
 use redis::streams::{StreamId, StreamReadReply};
 
 #[async_trait]
@@ -65,47 +66,79 @@ fn following(id: &str) -> Result<String, StoreError> {
     Ok(format!("{millis}-{number}"))
 }
 
+/// The integers before the names of an entry, little-endian: kind, ticket, epoch, month, five amounts, two
+/// sequences. `ENTRY` of the library.
+struct Head<'a>(&'a [u8]);
+
+impl Head<'_> {
+    const LEN: usize = 1 + 1 + 4 + 4 + 5 * 7 + 2 * 6;
+
+    fn code(&mut self) -> String {
+        let (code, rest) = self.0.split_at_checked(1).unwrap_or_default();
+        self.0 = rest;
+        String::from_utf8_lossy(code).into_owned()
+    }
+
+    /// A number of so many bytes. The whole head is known to be there.
+    fn number(&mut self, bytes: usize) -> i64 {
+        let (number, rest) = self.0.split_at_checked(bytes).unwrap_or_default();
+        self.0 = rest;
+        let fill = if number.last().is_some_and(|byte| *byte >= 0x80) { 0xff } else { 0 };
+        let mut wide = [fill; 8];
+        for (to, from) in wide.iter_mut().zip(number) {
+            *to = *from;
+        }
+        i64::from_le_bytes(wide)
+    }
+
+    fn amount(&mut self) -> NanoUsd {
+        NanoUsd::new(self.number(7))
+    }
+}
+
 fn entry(shard: u8, stored: &StreamId) -> Result<OutboxEntry, StoreError> {
     let missing = || StoreError::corrupt(format!("redis: outbox entry {} of shard {shard}", stored.id));
-    let packed: String = stored.get("m").ok_or_else(missing)?;
+    let packed: Vec<u8> = stored.get("m").ok_or_else(missing)?;
     let record: String = stored.get("r").ok_or_else(missing)?;
+    let (head, names) = packed.split_at_checked(Head::LEN).ok_or_else(missing)?;
+    let names = std::str::from_utf8(names).map_err(|_not_text| missing())?;
     let whole = format!("outbox entry {} of shard {shard}", stored.id);
-    let mut words = Words::of(&packed, &whole);
+    let mut head = Head(head);
+    let (kind, ticket) = (head.code(), head.code());
+    let (kind, ticket) = (closed_by(&kind).ok_or_else(missing)?, ticket_of(&ticket).ok_or_else(missing)?);
+    let mut words = Words::of(names, &whole);
     Ok(OutboxEntry {
         id: stored.id.clone(),
         shard,
-        epoch: words.number()?,
+        kind,
+        ticket,
+        epoch: head.number(4),
+        byok_month: head.number(4),
+        charge: head.amount(),
+        uncollected: head.amount(),
+        held: head.amount(),
+        list_price: head.amount(),
+        balance_after: head.amount(),
+        debit_seq: head.number(6),
+        credit_seq: head.number(6),
         key: keys::parse_hold(words.text()?)?,
-        kind: words.closed_by()?,
         account: keys::parse_account(words.text()?)?,
-        charge: words.amount()?,
-        uncollected: words.amount()?,
-        held: words.amount()?,
-        list_price: words.amount()?,
-        ticket: words.ticket()?,
-        byok_month: words.number()?,
-        balance_after: words.amount()?,
-        debit_seq: words.number()?,
-        credit_seq: words.number()?,
-        windows: windows(&mut words)?,
+        windows: read_windows(&mut words)?,
         record,
     })
-}
-
-/// `id=window,id=window`, or nothing.
-fn windows(words: &mut Words<'_>) -> Result<Vec<CapWindow>, StoreError> {
-    let mut windows = Vec::new();
-    for pair in words.text()?.split(',').filter(|pair| !pair.is_empty()) {
-        let (cap, window) = pair.split_once('=').ok_or_else(|| words.bad(pair))?;
-        let window = window.parse().map_err(|_not_a_number| words.bad(pair))?;
-        windows.push(CapWindow { cap: CapId(cap.to_owned()), window });
-    }
-    Ok(windows)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_packed_numbers_of_an_entry_keep_their_sign_and_size() {
+        let bytes = [&[7, 0, 0, 0][..], &[0xff; 7], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f]].concat();
+        let mut head = Head(&bytes);
+        assert_eq!((head.number(4), head.amount().get()), (7, -1));
+        assert_eq!(head.amount(), NanoUsd::REDIS_MAX);
+    }
 
     #[test]
     fn the_id_to_keep_follows_the_last_one_booked() {

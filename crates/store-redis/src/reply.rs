@@ -107,21 +107,13 @@ impl<'a> Words<'a> {
     }
 
     pub(crate) fn ticket(&mut self) -> Result<Ticket, StoreError> {
-        Ok(match self.text()? {
-            "n" => Ticket::None,
-            "f" => Ticket::Free,
-            "p" => Ticket::Paid,
-            other => return Err(self.bad(other)),
-        })
+        let word = self.text()?;
+        ticket_of(word).ok_or_else(|| self.bad(word))
     }
 
     pub(crate) fn closed_by(&mut self) -> Result<ClosedBy, StoreError> {
-        Ok(match self.text()? {
-            "s" => ClosedBy::Settle,
-            "r" => ClosedBy::Release,
-            "x" => ClosedBy::Sweep,
-            other => return Err(self.bad(other)),
-        })
+        let word = self.text()?;
+        closed_by(word).ok_or_else(|| self.bad(word))
     }
 
     /// Whether another word follows.
@@ -131,6 +123,26 @@ impl<'a> Words<'a> {
 
     pub(crate) fn bad(&self, word: &str) -> StoreError {
         StoreError::corrupt(format!("redis: {word:?} in {}", self.whole))
+    }
+}
+
+/// The library's letter for a ticket.
+pub(crate) fn ticket_of(code: &str) -> Option<Ticket> {
+    match code {
+        "n" => Some(Ticket::None),
+        "f" => Some(Ticket::Free),
+        "p" => Some(Ticket::Paid),
+        _ => None,
+    }
+}
+
+/// The library's letter for what closed a hold.
+pub(crate) fn closed_by(code: &str) -> Option<ClosedBy> {
+    match code {
+        "s" => Some(ClosedBy::Settle),
+        "r" => Some(ClosedBy::Release),
+        "x" => Some(ClosedBy::Sweep),
+        _ => None,
     }
 }
 

@@ -1,16 +1,35 @@
 //! `EngineUpkeep`: what keeps Redis in step with PostgreSQL.
+//!
+//! The lives of shards are in `lives`.
 
+use crate::credits::write_windows;
 use crate::engine::{Act, RedisEngine};
 use crate::keys;
 use crate::reply::Reply;
 use async_trait::async_trait;
-use billing::engine::{AccountRef, AccountState, Cap, CreditEntry, Credited, EngineUpkeep};
+use billing::engine::{
+    AccountRef, AccountState, Cap, CapPeriod, CreditEntry, Credited, EngineUpkeep, Grant, HeldAgain, Kept,
+    Loaded, Ticket,
+};
 use billing::fees::Allowance;
 use kernel::{NanoUsd, StoreError};
+use std::time::Duration;
 
 #[async_trait]
 impl EngineUpkeep for RedisEngine {
-    async fn load(&self, state: &AccountState) -> Result<bool, StoreError> {
+    async fn kept_holds(&self, account: AccountRef) -> Result<Kept, StoreError> {
+        let act = self.act("fb1_kept", account.shard)?.with(keys::account_id(account.account));
+        let reply = self.run(act).await?;
+        if reply.head() != "OK" {
+            return Err(reply.unexpected());
+        }
+        let mut words = reply.words();
+        let unloads = words.number()?;
+        let holds = words.text()?.split(',').filter(|id| !id.is_empty()).map(keys::parse_hold);
+        Ok(Kept { holds: holds.collect::<Result<_, _>>()?, unloads })
+    }
+
+    async fn load(&self, state: &AccountState, kept: &Kept) -> Result<Loaded, StoreError> {
         let byok = &state.byok;
         let act = self
             .act("fb1_load", state.account.shard)?
@@ -24,34 +43,53 @@ impl EngineUpkeep for RedisEngine {
             Allowance::Requests(requests) => act.with("r").with(requests),
             Allowance::ListPrice(amount) => act.with("l").amount(amount)?,
         };
-        let mut act = act.with(byok.month).with(byok.requests).amount(byok.list_price)?;
+        let act = act.with(byok.month).with(byok.requests).amount(byok.list_price)?;
+        let mut act = act.with(kept.unloads).with(state.caps.len());
         for cap in &state.caps {
             act = with_cap(act, cap)?;
         }
+        for hold in &state.booked {
+            act = act.with(keys::hold_id(hold));
+        }
         let reply = self.run(act).await?;
         match reply.head() {
-            "OK" => Ok(true),
-            "EXISTS" => Ok(false),
+            "OK" => Ok(Loaded::Done { version: reply.words().number()? }),
+            "EXISTS" => Ok(Loaded::Already),
+            "OVERTAKEN" => Ok(Loaded::Overtaken),
             _ => Err(reply.unexpected()),
         }
     }
 
-    async fn set_cap(&self, account: AccountRef, cap: &Cap) -> Result<(), StoreError> {
+    async fn unload(&self, account: AccountRef) -> Result<bool, StoreError> {
+        let act = self.act("fb1_unload", account.shard)?.with(keys::account_id(account.account));
+        let reply = self.run(act).await?;
+        match reply.head() {
+            "OK" => Ok(true),
+            "BUSY" => Ok(false),
+            _ => Err(reply.unexpected()),
+        }
+    }
+
+    async fn set_cap(&self, account: AccountRef, cap: &Cap) -> Result<Option<i64>, StoreError> {
         let act = self.act("fb1_limit", account.shard)?.with(keys::account_id(account.account));
-        done_or_not_loaded(&self.run(with_cap(act, cap)?).await?)
+        version_if_loaded(&self.run(with_cap(act, cap)?).await?)
     }
 
     async fn credit(&self, entry: &CreditEntry) -> Result<Credited, StoreError> {
-        let act = self
+        let mut act = self
             .act("fb1_credit", entry.account.shard)?
             .with(keys::account_id(entry.account.account))
             .with(entry.seq)
             .with(signed(entry.delta)?)
             .with(flag(entry.is_grant));
+        for change in &entry.caps {
+            act = act.with(change.cap.0.as_str()).with(change.period.code()).with(change.window);
+            act = act.with(signed(change.delta)?);
+        }
         let reply = self.run(act).await?;
         let mut words = reply.words();
         Ok(match reply.head() {
-            "OK" => Credited::Done { balance: words.amount()? },
+            "OK" => Credited::Done { balance: words.amount()?, version: words.number()? },
             "DUP" => Credited::Already,
             "GAP" => Credited::Gap { have: words.number()? },
             "MISSING" => Credited::AccountMissing,
@@ -59,10 +97,10 @@ impl EngineUpkeep for RedisEngine {
         })
     }
 
-    async fn freeze(&self, account: AccountRef, frozen: bool) -> Result<(), StoreError> {
+    async fn freeze(&self, account: AccountRef, frozen: bool) -> Result<Option<i64>, StoreError> {
         let act =
             self.act("fb1_freeze", account.shard)?.with(keys::account_id(account.account)).with(flag(frozen));
-        done_or_not_loaded(&self.run(act).await?)
+        version_if_loaded(&self.run(act).await?)
     }
 
     async fn sweep(&self, shard: u8, limit: u32) -> Result<u32, StoreError> {
@@ -73,55 +111,57 @@ impl EngineUpkeep for RedisEngine {
         }
     }
 
-    /// `None` also where the epoch there belongs to another Redis process: after a restart or a failover.
-    async fn epoch(&self, shard: u8) -> Result<Option<i64>, StoreError> {
-        let text: String = {
-            let mut command = redis::cmd("FCALL");
-            command.arg("fb1_status").arg(1).arg(keys::tag(shard));
-            self.query(&command, "fb1_status").await?
+    async fn hold_again(
+        &self,
+        hold: &Grant,
+        metered: NanoUsd,
+        lifetime: Duration,
+        owner: &str,
+    ) -> Result<HeldAgain, StoreError> {
+        // The month of a ticket is that of its call, give or take what lies between admitting and holding.
+        let admitted = hold.key.generation.created_at();
+        let (ticket, month) = match hold.ticket {
+            Ticket::None => ("n", 0),
+            Ticket::Free => ("f", CapPeriod::Monthly.window(admitted)),
+            Ticket::Paid => ("p", CapPeriod::Monthly.window(admitted)),
         };
-        let reply = Reply::new("fb1_status", shard, text);
+        let (ceiling, rate) =
+            hold.own_key.map_or((NanoUsd::ZERO, 0), |terms| (terms.ceiling, terms.basis_points));
+        let act = self
+            .act("fb1_again", hold.account.shard)?
+            .with(keys::hold_id(&hold.key))
+            .with(keys::account_id(hold.account.account))
+            .amount(hold.amount)?
+            .amount(metered)?
+            .lifetime(lifetime)
+            .with(ticket)
+            .with(month)
+            .amount(ceiling)?
+            .with(rate)
+            .with(owner)
+            .with(write_windows(&hold.windows));
+        let reply = self.run(act).await?;
         match reply.head() {
-            "OK" => reply.words().number().map(Some),
-            "NOEPOCH" | "OTHER" => Ok(None),
-            _ => Err(reply.unexpected()),
-        }
-    }
-
-    /// The current epoch may be opened again by the process it belongs to; this ends a seal.
-    async fn open_epoch(&self, shard: u8, epoch: i64) -> Result<(), StoreError> {
-        let reply = self.run(Act::new("fb1_open", shard).with(epoch)).await?;
-        match reply.head() {
-            "OK" => {
-                self.set_epochs(&[(shard, epoch)]);
-                Ok(())
-            }
-            _ => Err(reply.unexpected()),
-        }
-    }
-}
-
-impl RedisEngine {
-    /// Begins a higher epoch that serves nobody until `open_epoch`; loading, reading and trimming go on.
-    pub async fn seal_epoch(&self, shard: u8, epoch: i64) -> Result<(), StoreError> {
-        let reply = self.run(Act::new("fb1_seal", shard).with(epoch)).await?;
-        match reply.head() {
-            "OK" => Ok(()),
+            "OK" => Ok(HeldAgain::Done),
+            "KNOWN" => Ok(HeldAgain::Known),
+            "OPEN" => Ok(HeldAgain::TooLate),
             _ => Err(reply.unexpected()),
         }
     }
 }
 
 /// An account that is not loaded needs nothing: its next load brings what PostgreSQL says.
-fn done_or_not_loaded(reply: &Reply) -> Result<(), StoreError> {
+fn version_if_loaded(reply: &Reply) -> Result<Option<i64>, StoreError> {
     match reply.head() {
-        "OK" | "MISSING" => Ok(()),
+        "OK" => reply.words().number().map(Some),
+        "MISSING" => Ok(None),
         _ => Err(reply.unexpected()),
     }
 }
 
 fn with_cap(act: Act, cap: &Cap) -> Result<Act, StoreError> {
-    act.with(cap.id.0.as_str()).amount(cap.limit)?.with(cap.period.code()).with(cap.window).amount(cap.used)
+    let act = act.with(cap.id.0.as_str()).amount(cap.limit)?.with(cap.period.code()).with(cap.window);
+    Ok(act.with(signed(cap.used)?))
 }
 
 fn flag(set: bool) -> &'static str {

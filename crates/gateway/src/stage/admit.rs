@@ -6,7 +6,7 @@ use crate::metrics::Metrics;
 use crate::refusal::{Kind, Refusal, seconds_until};
 use crate::stage::authenticate::Caller;
 use crate::tasks::Tasks;
-use billing::engine::{CapPeriod, Funding, Grant, Reserve, Reserved};
+use billing::engine::{CapPeriod, Funding, Grant, OwnKeyTerms, Reserve, Reserved};
 use billing::fees::ByokFee;
 use billing::price::{Bound, Extras, affordable_completion, ceiling};
 use billing::{Credits, HoldKey, HoldOwner};
@@ -97,6 +97,8 @@ impl Order<'_> {
 struct Quote {
     candidate: Candidate,
     bound: Bound,
+    /// The most it can cost at list prices.
+    ceiling: NanoUsd,
     want: NanoUsd,
     least: NanoUsd,
 }
@@ -118,7 +120,7 @@ impl Cashier {
             want,
             least,
             lifetime: self.hold_lifetime,
-            funding,
+            own_key: self.terms(&quotes, funding),
             owner: &owner,
             caps: &order.caller.caps,
         };
@@ -162,24 +164,32 @@ impl Cashier {
     fn quotes(&self, group: &[Candidate], needs: &Needs, funding: Funding) -> Result<Vec<Quote>, MoneyError> {
         let quote = |candidate: &Candidate| {
             let choices = u64::from(needs.n);
-            let most = u64::from(candidate.endpoint.max_completion_tokens);
-            let asked = needs.max_tokens.map(|tokens| u64::from(tokens).min(most));
-            let completion_tokens = asked.unwrap_or(most).saturating_mul(choices);
+            let longest = u64::from(candidate.endpoint.max_completion_tokens);
+            let asked = needs.max_tokens.map(|tokens| u64::from(tokens).min(longest));
+            let completion_tokens = asked.unwrap_or(longest).saturating_mul(choices);
             let extras = Extras { images: needs.images };
             let room = candidate.endpoint.max_prompt_tokens.unwrap_or(candidate.endpoint.context_length);
             let room = u64::from(room);
             let prompt_tokens = if needs.open_media { room } else { needs.prompt_tokens };
             let bound = Bound { prompt_tokens, completion_tokens, extras };
             let tariff = &candidate.endpoint.tariff;
-            let want = self.hold(ceiling(tariff, &bound)?, funding)?;
+            let most = ceiling(tariff, &bound)?;
+            let want = self.hold(most, funding)?;
             let fewest = completion_tokens.min(LEAST_COMPLETION.saturating_mul(choices));
             let least = match (asked, funding) {
                 (None, Funding::Credits) => ceiling(tariff, &Bound { completion_tokens: fewest, ..bound })?,
                 _ => want,
             };
-            Ok(Quote { candidate: candidate.clone(), bound, want, least })
+            Ok(Quote { candidate: candidate.clone(), bound, ceiling: most, want, least })
         };
         group.iter().map(quote).collect()
+    }
+
+    /// What the engine needs to count by list price, where the allowance is one.
+    fn terms(&self, quotes: &[Quote], funding: Funding) -> Option<OwnKeyTerms> {
+        let ceiling = quotes.iter().map(|quote| quote.ceiling).max()?;
+        let terms = OwnKeyTerms { ceiling, basis_points: self.byok.basis_points };
+        (funding == Funding::OwnKey).then_some(terms)
     }
 
     fn hold(&self, ceiling: NanoUsd, funding: Funding) -> Result<NanoUsd, MoneyError> {

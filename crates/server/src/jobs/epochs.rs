@@ -3,7 +3,7 @@
 
 use crate::jobs::ingest::{self, Ingest};
 use crate::wiring::House;
-use billing::engine::{EngineAudit as _, EngineUpkeep as _, SHARDS};
+use billing::engine::{EngineAudit as _, EngineEpochs as _, SHARDS};
 use billing::ledger::Ledger as _;
 use kernel::{AccountRef, ExposeSecret as _, NanoUsd, StoreError};
 use std::time::Duration;

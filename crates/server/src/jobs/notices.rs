@@ -80,12 +80,17 @@ async fn act(house: &House, notice: Notice) {
 
 async fn tell_cap(house: &House, account: AccountId, id: CapId) -> Result<(), StoreError> {
     let Some(cap) = house.store.cap(account, &id, house.clock.now()).await? else { return Ok(()) };
-    let Some(state) = house.store.account_state(account, house.clock.now()).await? else { return Ok(()) };
-    house.engine.set_cap(state.account, &cap).await
+    let Some(state) = house.store.account_state(account, &[], house.clock.now()).await? else {
+        return Ok(());
+    };
+    house.engine.set_cap(state.account, &cap).await?;
+    Ok(())
 }
 
 async fn tell_credits(house: &House, account: AccountId) -> Result<(), StoreError> {
-    let Some(state) = house.store.account_state(account, house.clock.now()).await? else { return Ok(()) };
+    let Some(state) = house.store.account_state(account, &[], house.clock.now()).await? else {
+        return Ok(());
+    };
     let credits = house.credits(&house.engine);
     // The engine says where it stands; without the account the next load brings everything.
     let balance = credits.balance(state.account).await?;

@@ -8,9 +8,9 @@
 use super::read::{self, Account};
 use super::row::{Closing, Known, Row};
 use crate::convert::{minus, plus};
-use billing::engine::OutboxEntry;
+use billing::engine::{CapChange, OutboxEntry};
 use chrono::NaiveDate;
-use kernel::{Moment, StoreError};
+use kernel::{Moment, NanoUsd, StoreError};
 use sqlx::{Postgres, Transaction};
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
@@ -178,7 +178,7 @@ impl Book {
                 seq: account.credit_seq,
                 delta,
                 generation: entry.key.generation.uuid(),
-                caps: cap_changes(entry, minus(0, delta)?),
+                caps: cap_changes(entry, minus(0, delta)?)?,
             });
         } else if engine != 0 && entry.credit_seq == known_seq && entry.balance_after.get() != posted {
             self.diverge("balance", entry, posted, entry.balance_after.get());
@@ -307,10 +307,13 @@ impl Book {
 }
 
 /// The change of use that belongs to a correction, for each cap in the window of the hold.
-fn cap_changes(entry: &OutboxEntry, used: i64) -> serde_json::Value {
-    let changes = entry
-        .windows
-        .iter()
-        .map(|window| serde_json::json!({ "cap": window.cap.0, "window": window.window, "used": used }));
-    changes.collect()
+fn cap_changes(entry: &OutboxEntry, used: i64) -> Result<serde_json::Value, StoreError> {
+    let changes = entry.windows.iter().map(|named| CapChange {
+        cap: named.cap.clone(),
+        period: named.period,
+        window: named.window,
+        delta: NanoUsd::new(used),
+    });
+    serde_json::to_value(changes.collect::<Vec<CapChange>>())
+        .map_err(|fault| StoreError::corrupt(format!("changes of caps: {fault}")))
 }

@@ -124,7 +124,8 @@ async fn the_debit_of_an_older_epoch_is_sent_to_the_engine() {
         assert_eq!(world.ingest(&[entry]).await.divergences, 0);
         assert_eq!(world.posted().await, 10_000_000_000 - call.charge);
         assert_eq!(world.corrections(1).await, vec![-call.charge]);
-        let used = format!(r#"[{{"cap": "o:x", "window": 20777, "used": {}}}]"#, call.charge);
+        let used =
+            format!(r#"[{{"cap": "o:x", "period": "daily", "window": 20777, "used": {}}}]"#, call.charge);
         assert_eq!(world.cap_changes().await, serde_json::from_str::<serde_json::Value>(&used).unwrap());
         // The same charge once more, now through the engine's own books: it is given back.
         new.stream = 1;
@@ -407,7 +408,8 @@ async fn own_keys_count_their_allowance_and_pay_the_fee() {
         let paid = own(50_000, Ticket::Paid);
         let batch = [engine.close(&world, &free), engine.close(&world, &paid)];
         assert_eq!(world.ingest(&batch).await.movements, 1);
-        let state = world.store().account_state(world.org.account.account, noon()).await.unwrap().unwrap();
+        let state =
+            world.store().account_state(world.org.account.account, &[], noon()).await.unwrap().unwrap();
         assert_eq!(
             (state.byok.month, state.byok.requests, state.byok.list_price.get()),
             (2026 * 12 + 10, 2, 2_000_000)

@@ -155,7 +155,7 @@ async fn a_record_names_the_caps_of_member_workspace_and_organization() {
         let expected =
             vec![format!("m:{member}"), format!("o:{}", org.id), format!("w:{}", org.default_workspace)];
         assert_eq!(db.store.find(&new.digest).await.unwrap().unwrap().caps, expected);
-        let state = db.store.account_state(org.account.account, noon()).await.unwrap().unwrap();
+        let state = db.store.account_state(org.account.account, &[], noon()).await.unwrap().unwrap();
         assert_eq!(state.caps.iter().map(|cap| cap.id.0.clone()).collect::<Vec<_>>(), expected);
         db.store.set_limit(org.id, LimitOwner::Organization, None, noon()).await.unwrap();
         assert_eq!(db.store.find(&new.digest).await.unwrap().unwrap().caps.len(), 2);

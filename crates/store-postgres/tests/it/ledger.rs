@@ -12,7 +12,7 @@ async fn an_account_is_read_as_it_stands() {
         let world = World::open(db).await;
         world.buy(1000).await;
         let account = world.org.account;
-        let state = world.store().account_state(account.account, noon()).await.unwrap().unwrap();
+        let state = world.store().account_state(account.account, &[], noon()).await.unwrap().unwrap();
         assert_eq!(
             (state.account, state.posted.get(), state.granted.get()),
             (account, 10_000_000_000, 10_000_000_000)
@@ -20,7 +20,7 @@ async fn an_account_is_read_as_it_stands() {
         assert_eq!((state.credit_seq, state.debit_seq, state.frozen), (1, 0, false));
         assert_eq!((state.byok.allowance, state.byok.requests), (Allowance::Requests(1_000_000), 0));
         let unknown = AccountId::from_uuid(uuid::Uuid::nil());
-        assert!(world.store().account_state(unknown, noon()).await.unwrap().is_none());
+        assert!(world.store().account_state(unknown, &[], noon()).await.unwrap().is_none());
     })
     .await;
 }

@@ -4,7 +4,7 @@
 use crate::database::{Db, noon};
 use accounts::ports::{NewPerson, People as _, SignUp};
 use accounts::{Email, OrgSummary};
-use billing::engine::{CapId, CapWindow, ClosedBy, HoldKey, OutboxEntry, Ticket};
+use billing::engine::{CapId, CapPeriod, CapWindow, ClosedBy, HoldKey, OutboxEntry, Ticket};
 use billing::ledger::{IngestLedger as _, Ledger as _, PurchaseLedger as _};
 use billing::price::{self, Extras};
 use billing::purchase::{Grant, Granted, NewPurchase};
@@ -76,13 +76,13 @@ impl World {
     }
 
     pub(crate) async fn posted(&self) -> i64 {
-        let state = self.store().account_state(self.org.account.account, noon()).await.unwrap().unwrap();
+        let state = self.store().account_state(self.org.account.account, &[], noon()).await.unwrap().unwrap();
         state.posted.get()
     }
 
     /// An engine that has just loaded the account.
     pub(crate) async fn engine(&self) -> Engine {
-        let state = self.store().account_state(self.org.account.account, noon()).await.unwrap().unwrap();
+        let state = self.store().account_state(self.org.account.account, &[], noon()).await.unwrap().unwrap();
         let epochs = self.store().epochs().await.unwrap();
         let epoch = epochs.iter().find(|(shard, _)| *shard == self.org.account.shard).unwrap().1;
         let (balance, debit_seq, credit_seq) = (state.posted.get(), state.debit_seq, state.credit_seq);
@@ -121,7 +121,7 @@ impl Engine {
             windows: call
                 .caps
                 .iter()
-                .map(|cap| CapWindow { cap: CapId(cap.clone()), window: 20_777 })
+                .map(|cap| CapWindow { cap: CapId(cap.clone()), period: CapPeriod::Daily, window: 20_777 })
                 .collect(),
             balance_after: NanoUsd::new(self.balance),
             debit_seq: self.debit_seq,

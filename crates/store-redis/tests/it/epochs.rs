@@ -3,8 +3,8 @@
 use crate::support::{Bed, CENT, DOLLAR, MINUTE, cap, exactly, ids, own_key, state};
 use billing::backlog::OutboxBacklog as _;
 use billing::engine::{
-    AccountRef, CapPeriod, CreditEngine as _, EngineAudit as _, EngineUpkeep as _, Outbox as _, Reserved,
-    Ticket,
+    AccountRef, CapPeriod, CreditEngine as _, EngineAudit as _, EngineEpochs as _, EngineUpkeep as _, Kept,
+    Loaded, Outbox as _, Reserved, ShardEpoch, Ticket,
 };
 use kernel::{NanoUsd, StoreErrorKind};
 use std::time::Duration;
@@ -28,7 +28,7 @@ async fn a_shard_serves_only_in_the_epoch_the_caller_believes_in() {
     assert!(unavailable(&bed.engine, account).await, "Redis has no epoch");
     assert_eq!(bed.engine.epoch(shard).await.unwrap(), None);
     bed.engine.open_epoch(shard, 5).await.unwrap();
-    assert_eq!(bed.engine.epoch(shard).await.unwrap(), Some(5));
+    assert_eq!(bed.engine.epoch(shard).await.unwrap(), Some(ShardEpoch { epoch: 5, sealed: false }));
     bed.load(&state).await;
     assert!(!unavailable(&bed.engine, account).await);
     let late = RedisEngine::connect(&bed.url, Epochs::new(&[(shard, 4)])).await.unwrap();
@@ -37,8 +37,8 @@ async fn a_shard_serves_only_in_the_epoch_the_caller_believes_in() {
     assert!(!unavailable(&late, account).await);
     assert!(bed.engine.open_epoch(shard, 4).await.is_err(), "epochs never fall");
     bed.engine.open_epoch(shard, 5).await.unwrap();
-    assert!(bed.engine.seal_epoch(shard, 5).await.is_err(), "a seal raises the epoch");
-    bed.engine.seal_epoch(shard, 6).await.unwrap();
+    assert!(bed.engine.seal(shard, 5).await.is_err(), "a seal raises the epoch");
+    bed.engine.seal(shard, 6).await.unwrap();
     bed.engine.set_epochs(&[(shard, 6)]);
     assert!(unavailable(&bed.engine, account).await, "sealed");
     bed.load(&state).await;
@@ -165,7 +165,7 @@ async fn the_library_is_loaded_only_where_its_text_differs() {
     let other = format!("#!lua name={LIBRARY}\nredis.register_function('fb1_old', function() return 1 end)");
     let () = bed.command(&["FUNCTION", "LOAD", "REPLACE", &other]).await;
     let state = state(DOLLAR);
-    let fault = bed.engine.load(&state).await.unwrap_err();
+    let fault = bed.engine.load(&state, &Kept::default()).await.unwrap_err();
     assert_eq!(fault.kind, StoreErrorKind::Unavailable);
     assert!(load_library(&bed.url).await.unwrap());
     bed.load(&state).await;
@@ -186,7 +186,7 @@ async fn the_product_s_user_needs_no_scripts_of_its_own() {
     state.caps = vec![cap("k:one", DOLLAR, CapPeriod::Daily, 0)];
     let (account, shard) = (state.account, state.account.shard);
     engine.open_epoch(shard, 2).await.unwrap();
-    assert!(engine.load(&state).await.unwrap());
+    assert!(matches!(engine.load(&state, &Kept::default()).await.unwrap(), Loaded::Done { .. }));
     engine.set_cap(account, &cap("k:one", 2 * DOLLAR, CapPeriod::Monthly, 0)).await.unwrap();
     let caps = ids(&["k:one"]);
     let moment = Duration::from_millis(1);

@@ -3,8 +3,8 @@
 use crate::support::{Bed, CENT, DOLLAR, MINUTE, cap, exactly, ids, state};
 use async_trait::async_trait;
 use billing::engine::{
-    AccountRef, AccountState, Cap, CapId, CapPeriod, CreditEntry, EngineUpkeep as _, Extended, Reserved,
-    Settled, Settlement,
+    AccountRef, AccountState, Cap, CapId, CapPeriod, CreditEntry, EngineEpochs as _, Extended, HoldKey,
+    Reserved, Settled, Settlement,
 };
 use billing::{Credits, Ledger};
 use kernel::clock::SystemClock;
@@ -20,7 +20,12 @@ struct OneAccount {
 
 #[async_trait]
 impl Ledger for OneAccount {
-    async fn account_state(&self, id: AccountId, _now: Moment) -> Result<Option<AccountState>, StoreError> {
+    async fn account_state(
+        &self,
+        id: AccountId,
+        _kept: &[HoldKey],
+        _now: Moment,
+    ) -> Result<Option<AccountState>, StoreError> {
         Ok((id == self.state.account.account).then(|| self.state.clone()))
     }
 
@@ -83,7 +88,7 @@ async fn each_act_loads_the_account_and_the_caps_that_it_needs() {
     begin_epoch().await;
     let metered = NanoUsd::new(1);
     let extended = credits.extend(&grants[0], NanoUsd::ZERO, metered, MINUTE).await.unwrap();
-    assert_eq!(extended, Extended::Granted { amount: NanoUsd::new(CENT) });
+    assert!(matches!(extended, Extended::Granted { amount, .. } if amount.get() == CENT));
     begin_epoch().await;
     let amount = NanoUsd::new(CENT);
     let settlement = Settlement { amount, list_price: amount, record: "" };
@@ -96,6 +101,6 @@ async fn each_act_loads_the_account_and_the_caps_that_it_needs() {
     assert_eq!(credits.balance(account).await.unwrap().reserved.get(), CENT, "the first hold is left");
     assert_eq!(credits.caps(account, &caps).await.unwrap()[0].reserved.get(), CENT);
     // Trouble that loading cannot mend stays trouble.
-    bed.engine.seal_epoch(account.shard, epoch + 1).await.unwrap();
+    bed.engine.seal(account.shard, epoch + 1).await.unwrap();
     assert!(credits.release(&grants[0].key, account).await.is_err());
 }

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod epochs;
 #[cfg(test)]
+mod list_price;
+#[cfg(test)]
 mod loading;
 #[cfg(test)]
 mod model;
@@ -15,6 +17,8 @@ mod model_vs_redis;
 mod outbox;
 #[cfg(test)]
 mod parallel;
+#[cfg(test)]
+mod recovery;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]

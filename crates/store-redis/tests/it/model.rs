@@ -3,7 +3,7 @@
 
 use billing::engine::{
     AccountRef, AccountState, Balance, Cap, CapId, CapPeriod, CapUse, CapWindow, ClosedBy, CreditEntry,
-    Credited, Extended, Funding, Grant, HoldKey, OutboxEntry, Reserve, Reserved, Settled, Ticket,
+    Credited, Extended, Grant, HoldKey, OutboxEntry, Reserve, Reserved, Settled, Ticket,
 };
 use billing::fees::Allowance;
 use kernel::ids::AccountId;
@@ -30,11 +30,20 @@ struct Account {
     granted: i64,
     credit_seq: i64,
     debit_seq: i64,
+    version: i64,
     frozen: bool,
     allowance: u64,
     month: i64,
     used: u64,
     caps: BTreeMap<String, Cap>,
+}
+
+impl Account {
+    /// Counts a change; the version after it.
+    fn changed(&mut self) -> i64 {
+        self.version += 1;
+        self.version
+    }
 }
 
 /// What closes a hold.
@@ -60,6 +69,11 @@ pub(crate) fn name_of(key: &HoldKey) -> (u128, u8) {
     (key.generation.uuid().as_u128(), key.funding)
 }
 
+/// A cap with the window that it counts now.
+fn window_of(cap: &Cap) -> CapWindow {
+    CapWindow { cap: cap.id.clone(), period: cap.period, window: cap.window }
+}
+
 impl Model {
     pub(crate) fn load(&mut self, state: &AccountState) {
         let Allowance::Requests(allowance) = state.byok.allowance else { panic!("requests only") };
@@ -69,6 +83,7 @@ impl Model {
             granted: state.granted.get(),
             credit_seq: state.credit_seq,
             debit_seq: state.debit_seq,
+            version: 1,
             frozen: state.frozen,
             allowance,
             month: state.byok.month,
@@ -86,8 +101,8 @@ impl Model {
         self.holds.values().filter(|hold| hold.account == account).map(|hold| hold.held).sum()
     }
 
-    fn cap_reserved(&self, account: AccountRef, id: &str, window: i64) -> i64 {
-        let names = |hold: &&Hold| hold.windows.iter().any(|w| w.cap.0 == id && w.window == window);
+    fn cap_reserved(&self, account: AccountRef, named: &CapWindow) -> i64 {
+        let names = |hold: &&Hold| hold.windows.contains(named);
         self.holds.values().filter(|hold| hold.account == account).filter(names).map(|hold| hold.held).sum()
     }
 
@@ -107,7 +122,7 @@ impl Model {
             period: cap.period,
             window,
             used: if window == cap.window { cap.used } else { NanoUsd::ZERO },
-            reserved: NanoUsd::new(self.cap_reserved(account, id, window)),
+            reserved: NanoUsd::new(self.cap_reserved(account, &CapWindow { window, ..window_of(cap) })),
         })
     }
 
@@ -162,7 +177,7 @@ impl Model {
                 return Reserved::CapExceeded { cap: id, limit, used, reserved, period };
             }
             granted = granted.min(rest);
-            windows.push(CapWindow { cap: id.clone(), window: cap.window });
+            windows.push(CapWindow { cap: id.clone(), period: cap.period, window: cap.window });
         }
         if least > 0 && available < least {
             return Reserved::Insufficient {
@@ -173,6 +188,7 @@ impl Model {
         }
         let granted = granted.min(available).max(0);
         self.begin(request, granted, ticket, month, &windows);
+        let version = self.account(account).changed();
         Reserved::Granted(Grant {
             key: request.key,
             account,
@@ -180,12 +196,14 @@ impl Model {
             available: NanoUsd::new(available - granted),
             ticket,
             windows,
+            own_key: request.own_key,
             epoch,
+            version,
         })
     }
 
     fn ticket(&mut self, request: &Reserve<'_>, now: Moment) -> (Ticket, i64) {
-        if request.funding == Funding::Credits {
+        if request.own_key.is_none() {
             return (Ticket::None, 0);
         }
         let account = &self.accounts[&request.account.account];
@@ -222,10 +240,8 @@ impl Model {
     /// What is left of a cap for a hold of an older or the current window; `None` where it cannot be known.
     fn rest_for(&self, account: AccountRef, named: &CapWindow) -> Option<i64> {
         let cap = self.accounts[&account.account].caps.get(&named.cap.0)?;
-        let same = cap.window == named.window;
-        same.then(|| {
-            cap.limit.get() - cap.used.get() - self.cap_reserved(account, &named.cap.0, named.window)
-        })
+        let same = window_of(cap) == *named;
+        same.then(|| cap.limit.get() - cap.used.get() - self.cap_reserved(account, named))
     }
 
     pub(crate) fn extend(&mut self, key: &HoldKey, extra: i64, metered: i64) -> Extended {
@@ -237,14 +253,8 @@ impl Model {
             || (!balance.frozen
                 && available >= extra
                 && hold.windows.iter().all(|named| self.fits(&hold, named, extra)));
-        let moved: Vec<CapWindow> = hold
-            .windows
-            .iter()
-            .map(|named| {
-                let now = self.accounts[&hold.account.account].caps[&named.cap.0].window;
-                CapWindow { cap: named.cap.clone(), window: now }
-            })
-            .collect();
+        let caps = &self.accounts[&hold.account.account].caps;
+        let moved: Vec<CapWindow> = hold.windows.iter().map(|named| window_of(&caps[&named.cap.0])).collect();
         let open = self.holds.get_mut(&name_of(key)).unwrap();
         open.metered = open.metered.max(metered);
         if !fits {
@@ -254,14 +264,17 @@ impl Model {
             open.held += extra;
             open.windows = moved;
         }
-        Extended::Granted { amount: NanoUsd::new(open.held) }
+        let amount = NanoUsd::new(open.held);
+        let account = self.account(hold.account);
+        let version = if extra > 0 { account.changed() } else { account.version };
+        Extended::Granted { amount, version }
     }
 
     /// Growth counts in the cap's current window; a hold of an older one must fit there as a whole.
     fn fits(&self, hold: &Hold, named: &CapWindow, extra: i64) -> bool {
         let Some(cap) = self.accounts[&hold.account.account].caps.get(&named.cap.0) else { return false };
-        let more = if cap.window == named.window { extra } else { hold.held + extra };
-        let reserved = self.cap_reserved(hold.account, &named.cap.0, cap.window);
+        let more = if window_of(cap) == *named { extra } else { hold.held + extra };
+        let reserved = self.cap_reserved(hold.account, &window_of(cap));
         cap.limit.get() - cap.used.get() - reserved >= more
     }
 
@@ -291,7 +304,7 @@ impl Model {
         self.holds.remove(&name);
         let account = self.account(hold.account);
         for named in &hold.windows {
-            if let Some(cap) = account.caps.get_mut(&named.cap.0).filter(|cap| cap.window == named.window) {
+            if let Some(cap) = account.caps.get_mut(&named.cap.0).filter(|cap| window_of(cap) == *named) {
                 cap.used = NanoUsd::new(cap.used.get() + charge);
             }
         }
@@ -308,7 +321,13 @@ impl Model {
             self.book(key, &hold, kind, figures, ticket, record, epoch);
         }
         let balance = self.balance(hold.account).balance;
-        Settled::Done { charge: NanoUsd::new(charge), uncollected: NanoUsd::new(due - charge), balance }
+        let version = self.account(hold.account).changed();
+        Settled::Done {
+            charge: NanoUsd::new(charge),
+            uncollected: NanoUsd::new(due - charge),
+            balance,
+            version,
+        }
     }
 
     /// How a ticket ended. Every own-key call that is not given back counts in its month.
@@ -375,17 +394,20 @@ impl Model {
         if entry.is_grant {
             account.granted += entry.delta.get();
         }
-        let balance = NanoUsd::new(account.balance);
+        let (balance, version) = (NanoUsd::new(account.balance), account.changed());
         *self.credited.entry(entry.account.account).or_default() += entry.delta.get();
-        Credited::Done { balance }
+        Credited::Done { balance, version }
     }
 
-    pub(crate) fn freeze(&mut self, account: AccountRef, frozen: bool) {
-        self.account(account).frozen = frozen;
+    pub(crate) fn freeze(&mut self, account: AccountRef, frozen: bool) -> i64 {
+        let account = self.account(account);
+        account.frozen = frozen;
+        account.changed()
     }
 
-    pub(crate) fn set_cap(&mut self, account: AccountRef, cap: &Cap, now: Moment) {
-        let caps = &mut self.account(account).caps;
+    pub(crate) fn set_cap(&mut self, account: AccountRef, cap: &Cap, now: Moment) -> i64 {
+        let account = self.account(account);
+        let caps = &mut account.caps;
         let set = match caps.get(&cap.id.0) {
             Some(before) if before.period == cap.period => Cap { limit: cap.limit, ..before.clone() },
             Some(_) => {
@@ -394,6 +416,7 @@ impl Model {
             None => cap.clone(),
         };
         caps.insert(cap.id.0.clone(), set);
+        account.changed()
     }
 
     pub(crate) fn caps_of(&self, account: AccountRef) -> Vec<CapId> {

@@ -6,7 +6,7 @@ use crate::model::{Close, Model};
 use crate::support::{Bed, MINUTE, cap, environment, new_account, new_hold, state};
 use billing::engine::{
     AccountRef, Cap, CapId, CapPeriod, CreditEngine as _, CreditEntry, EngineAudit as _, EngineUpkeep as _,
-    Funding, Grant, HoldKey, Outbox as _, OutboxEntry, Reserve, Reserved, Settled, Settlement,
+    Grant, HoldKey, Outbox as _, OutboxEntry, OwnKeyTerms, Reserve, Reserved, Settled, Settlement,
 };
 use kernel::clock::SystemClock;
 use kernel::rng::SeededEntropy;
@@ -16,6 +16,10 @@ use std::time::Duration;
 
 const PERIODS: [CapPeriod; 4] = [CapPeriod::Total, CapPeriod::Daily, CapPeriod::Weekly, CapPeriod::Monthly];
 const RECORD: &str = "{\"g\":\"a|b=c,d\"}";
+
+fn terms() -> OwnKeyTerms {
+    OwnKeyTerms { ceiling: NanoUsd::new(1_000_000), basis_points: 500 }
+}
 
 struct Run {
     bed: Bed,
@@ -136,7 +140,7 @@ impl Run {
             want: NanoUsd::new(want),
             least: NanoUsd::new(least),
             lifetime: MINUTE,
-            funding: if own { Funding::OwnKey } else { Funding::Credits },
+            own_key: own.then(terms),
             owner: "key|workspace=1,2",
             caps: &caps,
         };
@@ -215,7 +219,7 @@ impl Run {
         let account = *self.pick(&self.accounts);
         let seq = self.model.balance(account).credit_seq + *self.pick(&[0, 1, 1, 1, 2]);
         let delta = NanoUsd::new(self.below(500_000_000) - 100_000_000);
-        let entry = CreditEntry { account, seq, delta, is_grant: self.rng.below(2) == 0 };
+        let entry = CreditEntry { account, seq, delta, is_grant: self.rng.below(2) == 0, caps: Vec::new() };
         let expected = self.model.credit(&entry);
         assert_eq!(self.bed.engine.credit(&entry).await.unwrap(), expected, "{entry:?}");
     }
@@ -236,7 +240,7 @@ impl Run {
                 want: grant.amount,
                 least: grant.amount,
                 lifetime: MINUTE,
-                funding: Funding::Credits,
+                own_key: None,
                 owner: "",
                 caps: &[],
             };
@@ -251,8 +255,8 @@ impl Run {
     async fn freeze(&mut self) {
         let account = *self.pick(&self.accounts);
         let frozen = self.rng.below(8) == 0;
-        self.model.freeze(account, frozen);
-        self.bed.engine.freeze(account, frozen).await.unwrap();
+        let version = self.model.freeze(account, frozen);
+        assert_eq!(self.bed.engine.freeze(account, frozen).await.unwrap(), Some(version));
     }
 
     async fn set_cap(&mut self) {
@@ -264,8 +268,8 @@ impl Run {
         if number > 5 {
             cap.id = CapId(format!("m:{number}"));
         }
-        self.model.set_cap(account, &cap, self.clock.now());
-        self.bed.engine.set_cap(account, &cap).await.unwrap();
+        let version = self.model.set_cap(account, &cap, self.clock.now());
+        assert_eq!(self.bed.engine.set_cap(account, &cap).await.unwrap(), Some(version));
         let known = self.bed.engine.caps(account, std::slice::from_ref(&cap.id)).await.unwrap();
         assert_eq!(Some(&known[0]), self.model.cap(account, &cap.id.0, self.clock.now()).as_ref());
     }
@@ -280,7 +284,7 @@ impl Run {
             want,
             least: NanoUsd::ZERO,
             lifetime: MINUTE,
-            funding: if self.rng.below(3) == 0 { Funding::OwnKey } else { Funding::Credits },
+            own_key: (self.rng.below(3) == 0).then(terms),
             owner: "someone",
             caps: &[CapId("k:key_1".to_owned())],
         };
@@ -332,7 +336,7 @@ impl Run {
             want: NanoUsd::ZERO,
             least: NanoUsd::ZERO,
             lifetime: MINUTE,
-            funding: Funding::Credits,
+            own_key: None,
             owner: "",
             caps: &[],
         };

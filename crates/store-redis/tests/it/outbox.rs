@@ -38,8 +38,12 @@ async fn a_settlement_carries_all_that_the_ledger_books() {
         ticket: Ticket::None,
         byok_month: 0,
         windows: vec![
-            CapWindow { cap: caps[0].clone(), window: window_now(CapPeriod::Daily) },
-            CapWindow { cap: caps[1].clone(), window: 0 },
+            CapWindow {
+                cap: caps[0].clone(),
+                period: CapPeriod::Daily,
+                window: window_now(CapPeriod::Daily),
+            },
+            CapWindow { cap: caps[1].clone(), period: CapPeriod::Total, window: 0 },
         ],
         balance_after: NanoUsd::new(DOLLAR - 7 * CENT),
         debit_seq: 6,

@@ -8,7 +8,7 @@ use store_redis::{Epochs, RedisEngine};
 
 /// Four gateways: connections of their own, each with every epoch the bed knows.
 async fn gateways(bed: &Bed, shard: u8) -> Vec<RedisEngine> {
-    let epoch = billing::engine::EngineUpkeep::epoch(&bed.engine, shard).await.unwrap().unwrap();
+    let epoch = billing::engine::EngineEpochs::epoch(&bed.engine, shard).await.unwrap().unwrap().epoch;
     let mut engines = Vec::new();
     for _ in 0..4 {
         engines.push(RedisEngine::connect(&bed.url, Epochs::new(&[(shard, epoch)])).await.unwrap());

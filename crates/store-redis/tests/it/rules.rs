@@ -2,12 +2,12 @@
 
 use crate::support::{
     Bed, CENT, DOLLAR, MINUTE, cap, done, exactly, ids, new_account, new_hold, own_key, state, window_now,
+    without_version,
 };
 use billing::engine::{
-    CapId, CapPeriod, ClosedBy, CreditEngine as _, CreditEntry, Credited, EngineUpkeep as _, Extended,
-    Reserve, Reserved, Settled, Ticket,
+    CapId, CapPeriod, ClosedBy, CreditEngine as _, CreditEntry, Credited, EngineUpkeep as _, Extended, Kept,
+    Loaded, Reserve, Reserved, Settled, Settlement, Ticket,
 };
-use billing::fees::Allowance;
 use kernel::{NanoUsd, StoreErrorKind};
 
 #[tokio::test]
@@ -169,9 +169,9 @@ async fn a_dispute_may_make_the_balance_negative_and_the_hold_is_still_charged()
     bed.load(&state).await;
     let grant = bed.granted(&exactly(state.account, 10 * CENT, &[])).await;
     let delta = NanoUsd::new(-3 * DOLLAR);
-    let dispute = CreditEntry { account: state.account, seq: 4, delta, is_grant: true };
+    let dispute = CreditEntry { account: state.account, seq: 4, delta, is_grant: true, caps: Vec::new() };
     let credited = bed.engine.credit(&dispute).await.unwrap();
-    assert_eq!(credited, Credited::Done { balance: NanoUsd::new(-2 * DOLLAR) });
+    assert_eq!(credited, Credited::Done { balance: NanoUsd::new(-2 * DOLLAR), version: 3 });
     assert_eq!(bed.settle(&grant, 15 * CENT).await, done(10 * CENT, 5 * CENT, -2 * DOLLAR - 10 * CENT));
     let balance = bed.engine.balance(state.account).await.unwrap().unwrap();
     assert_eq!((balance.granted.get(), balance.credit_seq, balance.debit_seq), (-2 * DOLLAR, 4, 6));
@@ -187,15 +187,16 @@ async fn credits_apply_in_sequence_and_once() {
         seq,
         delta: NanoUsd::new(delta),
         is_grant,
+        caps: Vec::new(),
     };
-    let balance = |nano| Credited::Done { balance: NanoUsd::new(nano) };
+    let balance = |nano, version| Credited::Done { balance: NanoUsd::new(nano), version };
     let rows = [
         (credit(3, DOLLAR, true), Credited::Already),
         (credit(5, DOLLAR, true), Credited::Gap { have: 3 }),
-        (credit(4, DOLLAR, true), balance(2 * DOLLAR)),
+        (credit(4, DOLLAR, true), balance(2 * DOLLAR, 2)),
         (credit(4, DOLLAR, true), Credited::Already),
-        (credit(5, -CENT, false), balance(2 * DOLLAR - CENT)),
-        (credit(6, 0, false), balance(2 * DOLLAR - CENT)),
+        (credit(5, -CENT, false), balance(2 * DOLLAR - CENT, 3)),
+        (credit(6, 0, false), balance(2 * DOLLAR - CENT, 4)),
     ];
     for (entry, expected) in rows {
         assert_eq!(bed.engine.credit(&entry).await.unwrap(), expected, "{entry:?}");
@@ -218,9 +219,14 @@ async fn amounts_stay_within_what_a_lua_number_holds() {
     assert_eq!(bed.money(state.account).await, (max, max));
     assert_eq!(bed.settle(&grant, max).await, done(max, 0, 0));
     assert_eq!(bed.cap(state.account, "k:one").await, (max, 0));
-    let debit =
-        |seq, delta| CreditEntry { account: state.account, seq, delta: NanoUsd::new(delta), is_grant: false };
-    let lowest = Credited::Done { balance: NanoUsd::new(-max) };
+    let debit = |seq, delta| CreditEntry {
+        account: state.account,
+        seq,
+        delta: NanoUsd::new(delta),
+        is_grant: false,
+        caps: Vec::new(),
+    };
+    let lowest = Credited::Done { balance: NanoUsd::new(-max), version: 4 };
     assert_eq!(bed.engine.credit(&debit(4, -max)).await.unwrap(), lowest);
     let beyond = bed.engine.credit(&debit(5, -1)).await.unwrap_err();
     assert_eq!(beyond.kind, StoreErrorKind::Corrupt);
@@ -268,16 +274,16 @@ async fn growth_is_all_or_nothing_and_the_meter_only_rises() {
     bed.load(&state).await;
     let caps = ids(&["k:one"]);
     let grant = bed.granted(&exactly(state.account, 10 * CENT, &caps)).await;
-    let granted = |cents: i64| Extended::Granted { amount: NanoUsd::new(cents * CENT) };
+    let granted = |cents: i64, version| Extended::Granted { amount: NanoUsd::new(cents * CENT), version };
     let refused = |cents: i64| Extended::Refused { available: NanoUsd::new(cents * CENT) };
     // growth and meter in cents
     let rows = [
-        (0, 5, granted(10)),
-        (20, 3, granted(30)),
+        (0, 5, granted(10, 2)),
+        (20, 3, granted(30, 3)),
         (21, 8, refused(70)),
-        (20, 0, granted(50)),
+        (20, 0, granted(50, 4)),
         (1, 0, refused(50)),
-        (0, 0, granted(50)),
+        (0, 0, granted(50, 4)),
     ];
     for (extra, metered, expected) in rows {
         let (extra, metered) = (NanoUsd::new(extra * CENT), NanoUsd::new(metered * CENT));
@@ -328,7 +334,8 @@ async fn a_hold_counts_in_the_window_in_which_it_was_made() {
     let first = bed.granted(&exactly(account, 10 * CENT, &caps)).await;
     let second = bed.granted(&exactly(account, 10 * CENT, &caps)).await;
     // The window rolls on under them, with 5 cents of tomorrow's own.
-    bed.rewrite_cap(account, "k:one", &format!("{DOLLAR}|d|{}|{}|0", today + 1, 5 * CENT)).await;
+    let tomorrow = format!("d{}", today + 1);
+    bed.rewrite_cap(account, "k:one", [DOLLAR, 5 * CENT, 0], &tomorrow).await;
     // What is left of a past window is not known: the hold and no more.
     assert_eq!(bed.settle(&first, 12 * CENT).await, done(10 * CENT, 2 * CENT, 9 * DOLLAR - 10 * CENT));
     assert_eq!(bed.cap(account, "k:one").await, (5 * CENT, 0));
@@ -337,7 +344,7 @@ async fn a_hold_counts_in_the_window_in_which_it_was_made() {
     let refused = bed.engine.extend(&second, too_much, NanoUsd::ZERO, MINUTE).await.unwrap();
     assert!(matches!(refused, Extended::Refused { .. }));
     let grown = bed.engine.extend(&second, NanoUsd::new(85 * CENT), NanoUsd::ZERO, MINUTE).await.unwrap();
-    assert_eq!(grown, Extended::Granted { amount: NanoUsd::new(95 * CENT) });
+    assert!(matches!(grown, Extended::Granted { amount, .. } if amount.get() == 95 * CENT));
     assert_eq!(bed.cap(account, "k:one").await, (5 * CENT, 95 * CENT));
     let _ = bed.settle(&second, 20 * CENT).await;
     assert_eq!(bed.cap(account, "k:one").await, (25 * CENT, 0));
@@ -380,9 +387,10 @@ async fn an_own_key_call_within_the_allowance_holds_and_costs_nothing() {
     assert!(matches!(second, Reserved::Insufficient { .. }));
     // Growth of a free ticket holds no money either.
     let grown = bed.engine.extend(&first, NanoUsd::new(CENT), NanoUsd::new(1), MINUTE).await.unwrap();
-    assert_eq!(grown, Extended::Granted { amount: NanoUsd::ZERO });
+    assert!(matches!(grown, Extended::Granted { amount: NanoUsd::ZERO, .. }));
     // A failed request gives its ticket back, even when something was metered.
-    assert_eq!(bed.engine.release(&first.key, first.account).await.unwrap(), done(0, 0, 0));
+    let given_back = bed.engine.release(&first.key, first.account).await.unwrap();
+    assert_eq!(without_version(given_back), done(0, 0, 0));
     let third = bed.granted(&own_key(state.account, CENT)).await;
     assert_eq!(bed.settle_with(&third, CENT, 20 * CENT).await, done(0, 0, 0));
     let fourth = bed.engine.reserve(&own_key(state.account, CENT)).await.unwrap();
@@ -422,24 +430,13 @@ async fn the_allowance_starts_anew_each_month_and_never_goes_back() {
 }
 
 #[tokio::test]
-async fn an_allowance_in_list_prices_is_refused_openly_and_credits_still_work() {
-    let bed = Bed::shared().await;
-    let mut state = state(DOLLAR);
-    state.byok.allowance = Allowance::ListPrice(NanoUsd::new(DOLLAR));
-    bed.load(&state).await;
-    let refused = bed.engine.reserve(&own_key(state.account, CENT)).await.unwrap_err();
-    assert_eq!(refused.kind, StoreErrorKind::Conflict);
-    let _ = bed.granted(&exactly(state.account, CENT, &[])).await;
-}
-
-#[tokio::test]
 async fn a_load_never_overwrites_within_an_epoch() {
     let bed = Bed::shared().await;
     let mut state = state(DOLLAR);
     bed.load(&state).await;
     let grant = bed.granted(&exactly(state.account, CENT, &[])).await;
     state.posted = NanoUsd::new(9 * DOLLAR);
-    assert!(!bed.engine.load(&state).await.unwrap());
+    assert_eq!(bed.engine.load(&state, &Kept::default()).await.unwrap(), Loaded::Already);
     assert_eq!(bed.money(state.account).await, (DOLLAR, CENT));
     assert!(bed.engine.knows(&grant.key, grant.account).await.unwrap());
     assert!(!bed.engine.knows(&new_hold(1), grant.account).await.unwrap());
@@ -458,25 +455,37 @@ async fn an_account_with_hundreds_of_caps_is_loaded_whole() {
 }
 
 #[tokio::test]
-async fn every_change_of_an_account_counts_its_version() {
+async fn every_change_of_an_account_counts_its_version_and_answers_it() {
     let bed = Bed::shared().await;
-    let state = state(DOLLAR);
-    bed.load(&state).await;
-    let key = format!("{{c{:02}}}:a:{}", state.account.shard, state.account.account.uuid().simple());
-    let version = async || {
-        let packed: String = bed.command(&["HGET", &key, "s"]).await;
-        packed.split('|').nth(3).unwrap().parse::<u64>().unwrap()
-    };
-    assert_eq!(version().await, 1);
-    let grant = bed.granted(&exactly(state.account, CENT, &[])).await;
-    assert_eq!(version().await, 2);
-    let _ = bed.engine.extend(&grant, NanoUsd::new(1), NanoUsd::ZERO, MINUTE).await.unwrap();
-    assert_eq!(version().await, 3);
+    let mut state = state(DOLLAR);
+    state.caps = vec![cap("k:one", DOLLAR, CapPeriod::Daily, 0)];
+    let account = state.account;
+    let kept = bed.engine.kept_holds(account).await.unwrap();
+    assert_eq!(bed.engine.freeze(account, false).await.unwrap(), None);
+    assert_eq!(bed.engine.load(&state, &kept).await.unwrap(), Loaded::Done { version: 1 });
+    let grant = bed.granted(&exactly(account, CENT, &ids(&["k:one"]))).await;
+    assert_eq!(grant.version, 2);
+    let grown = bed.engine.extend(&grant, NanoUsd::new(1), NanoUsd::ZERO, MINUTE).await.unwrap();
+    assert_eq!(grown, Extended::Granted { amount: NanoUsd::new(CENT + 1), version: 3 });
+    let renewed = bed.engine.extend(&grant, NanoUsd::ZERO, NanoUsd::new(5), MINUTE).await.unwrap();
+    assert_eq!(
+        renewed,
+        Extended::Granted { amount: NanoUsd::new(CENT + 1), version: 3 },
+        "a hold's own affair"
+    );
+    let settlement = Settlement { amount: NanoUsd::new(1), list_price: NanoUsd::new(1), record: "" };
+    let settled = bed.engine.settle(&grant.key, account, &settlement).await.unwrap();
+    assert!(matches!(settled, Settled::Done { version: 4, .. }), "{settled:?}");
     let _ = bed.settle(&grant, CENT).await;
-    assert_eq!(version().await, 4);
-    let _ = bed.settle(&grant, CENT).await;
-    let _ = bed.engine.reserve(&exactly(state.account, 9 * DOLLAR, &[])).await.unwrap();
-    assert_eq!(version().await, 4, "acts that change nothing do not count");
-    bed.engine.freeze(state.account, true).await.unwrap();
-    assert_eq!(version().await, 5);
+    let _ = bed.engine.reserve(&exactly(account, 9 * DOLLAR, &[])).await.unwrap();
+    assert_eq!(
+        bed.engine.freeze(account, true).await.unwrap(),
+        Some(5),
+        "what changes nothing does not count"
+    );
+    let limit = cap("k:one", CENT, CapPeriod::Daily, 0);
+    assert_eq!(bed.engine.set_cap(account, &limit).await.unwrap(), Some(6));
+    let delta = NanoUsd::new(1);
+    let entry = CreditEntry { account, seq: 4, delta, is_grant: false, caps: Vec::new() };
+    assert!(matches!(bed.engine.credit(&entry).await.unwrap(), Credited::Done { version: 7, .. }));
 }

@@ -1,8 +1,8 @@
 //! An engine on a test's Redis, accounts made to order, and raw calls for what the contract does not allow.
 
 use billing::engine::{
-    AccountRef, AccountState, ByokState, Cap, CapId, CapPeriod, CreditEngine as _, EngineUpkeep as _,
-    Funding, Grant, HoldKey, Reserve, Reserved, Settled, Settlement, shard_of,
+    AccountRef, AccountState, ByokState, Cap, CapId, CapPeriod, CreditEngine as _, EngineEpochs as _,
+    EngineUpkeep as _, Grant, HoldKey, Loaded, OwnKeyTerms, Reserve, Reserved, Settled, Settlement, shard_of,
 };
 use billing::fees::Allowance;
 use kernel::clock::SystemClock;
@@ -97,14 +97,22 @@ impl Bed {
         }
     }
 
-    /// Rewrites what Redis has of a cap, to play windows that no test can wait for.
-    pub(crate) async fn rewrite_cap(&self, account: AccountRef, cap: &str, packed: &str) {
+    /// Rewrites what Redis has of a cap, to play windows that no test can wait for. `numbers` are limit, used
+    /// and reserved; the layout is the library's `CAP`.
+    pub(crate) async fn rewrite_cap(&self, account: AccountRef, cap: &str, numbers: [i64; 3], window: &str) {
+        let mut packed: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()[..7].to_vec()).collect();
+        packed.extend_from_slice(window.as_bytes());
+        packed.push(0);
         let key = format!("{{c{:02}}}:a:{}", account.shard, account.account.uuid().simple());
-        let _: i64 = self.command(&["HSET", &key, cap, packed]).await;
+        let mut command = redis::cmd("HSET");
+        command.arg(&key).arg(cap).arg(packed);
+        let _: i64 = command.query_async(&mut self.raw.clone()).await.unwrap();
     }
 
     pub(crate) async fn load(&self, state: &AccountState) {
-        assert!(self.engine.load(state).await.unwrap());
+        let kept = self.engine.kept_holds(state.account).await.unwrap();
+        let loaded = self.engine.load(state, &kept).await.unwrap();
+        assert!(matches!(loaded, Loaded::Done { .. }), "{loaded:?}");
     }
 
     pub(crate) async fn granted(&self, request: &Reserve<'_>) -> Grant {
@@ -124,7 +132,7 @@ impl Bed {
             list_price: NanoUsd::new(list_price),
             record: "{\"g\":1}",
         };
-        self.engine.settle(&grant.key, grant.account, &settlement).await.unwrap()
+        without_version(self.engine.settle(&grant.key, grant.account, &settlement).await.unwrap())
     }
 
     /// Balance, reserved.
@@ -169,6 +177,7 @@ pub(crate) fn state(balance: i64) -> AccountState {
             list_price: NanoUsd::ZERO,
         },
         caps: Vec::new(),
+        booked: Vec::new(),
     }
 }
 
@@ -194,15 +203,27 @@ pub(crate) fn exactly(account: AccountRef, amount: i64, caps: &[CapId]) -> Reser
         want: NanoUsd::new(amount),
         least: NanoUsd::new(amount),
         lifetime: MINUTE,
-        funding: Funding::Credits,
+        own_key: None,
         owner: "k=1|w=2",
         caps,
     }
 }
 
-/// A reserve on the customer's own key with this fee.
+/// A reserve on the customer's own key with this fee, which is 5 % of the ceiling.
 pub(crate) fn own_key(account: AccountRef, fee: i64) -> Reserve<'static> {
-    Reserve { funding: Funding::OwnKey, key: new_hold(0), ..exactly(account, fee, &[]) }
+    let ceiling = NanoUsd::new(fee * 20);
+    let own_key = Some(OwnKeyTerms { ceiling, basis_points: 500 });
+    Reserve { own_key, key: new_hold(0), ..exactly(account, fee, &[]) }
+}
+
+/// The account's version in an answer, taken out so that the rest can be compared.
+pub(crate) fn without_version(settled: Settled) -> Settled {
+    match settled {
+        Settled::Done { charge, uncollected, balance, .. } => {
+            Settled::Done { charge, uncollected, balance, version: 0 }
+        }
+        other => other,
+    }
 }
 
 pub(crate) fn done(charge: i64, uncollected: i64, balance: i64) -> Settled {
@@ -210,6 +231,7 @@ pub(crate) fn done(charge: i64, uncollected: i64, balance: i64) -> Settled {
         charge: NanoUsd::new(charge),
         uncollected: NanoUsd::new(uncollected),
         balance: NanoUsd::new(balance),
+        version: 0,
     }
 }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use billing::engine::{
     AccountRef, AccountState, Balance, Cap, CapId, CapUse, CreditEngine, CreditEntry, Credited, EngineUpkeep,
-    Extended, Grant, HoldKey, Reserve, Reserved, Settled, Settlement,
+    Extended, Grant, HeldAgain, HoldKey, Kept, Loaded, Reserve, Reserved, Settled, Settlement,
 };
 use billing::ledger::{Ledger, PurchaseLedger};
 use billing::payment::{CheckoutOrder, CheckoutSession, PaymentError, PaymentProvider};
@@ -81,11 +81,19 @@ impl CreditEngine for FakeEngine {
 
 #[async_trait]
 impl EngineUpkeep for FakeEngine {
-    async fn load(&self, _state: &AccountState) -> Result<bool, StoreError> {
+    async fn kept_holds(&self, _account: AccountRef) -> Result<Kept, StoreError> {
         absent()
     }
 
-    async fn set_cap(&self, _account: AccountRef, _cap: &Cap) -> Result<(), StoreError> {
+    async fn load(&self, _state: &AccountState, _kept: &Kept) -> Result<Loaded, StoreError> {
+        absent()
+    }
+
+    async fn unload(&self, _account: AccountRef) -> Result<bool, StoreError> {
+        absent()
+    }
+
+    async fn set_cap(&self, _account: AccountRef, _cap: &Cap) -> Result<Option<i64>, StoreError> {
         absent()
     }
 
@@ -93,7 +101,7 @@ impl EngineUpkeep for FakeEngine {
         absent()
     }
 
-    async fn freeze(&self, _account: AccountRef, _frozen: bool) -> Result<(), StoreError> {
+    async fn freeze(&self, _account: AccountRef, _frozen: bool) -> Result<Option<i64>, StoreError> {
         absent()
     }
 
@@ -101,11 +109,13 @@ impl EngineUpkeep for FakeEngine {
         absent()
     }
 
-    async fn epoch(&self, _shard: u8) -> Result<Option<i64>, StoreError> {
-        absent()
-    }
-
-    async fn open_epoch(&self, _shard: u8, _epoch: i64) -> Result<(), StoreError> {
+    async fn hold_again(
+        &self,
+        _hold: &Grant,
+        _metered: NanoUsd,
+        _lifetime: Duration,
+        _owner: &str,
+    ) -> Result<HeldAgain, StoreError> {
         absent()
     }
 }
@@ -115,6 +125,7 @@ impl Ledger for FakeEngine {
     async fn account_state(
         &self,
         _account: AccountId,
+        _kept: &[HoldKey],
         _now: Moment,
     ) -> Result<Option<AccountState>, StoreError> {
         absent()
