@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod answer;
+pub mod body;
 pub mod catalog;
 pub mod chat_completions;
 pub mod generation;

@@ -175,6 +175,10 @@ fn every_exclusion_names_its_setting() {
         assert_eq!(nothing.excluded.len(), 3);
         let sentence = nothing.sentence("a/m");
         assert!(sentence.contains(named), "{sentence}");
+        assert!(
+            nothing.excluded.iter().all(|one| one.reason.sentence().contains(';')),
+            "no next step: {sentence}"
+        );
     }
     let nothing = run(&Case::default(), &[], None, &[], 1).unwrap_err();
     assert!(nothing.sentence("a/m").contains("your own key"));

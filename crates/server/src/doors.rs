@@ -7,8 +7,9 @@ use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, HttpResponse, HttpServer, web as routes};
 use anyhow::Context as _;
 use gateway::http::account::AccountDoor;
+use gateway::http::body::Bodies;
 use gateway::http::catalog::CatalogDoor;
-use gateway::http::chat_completions::{BODIES_KIB, ChatDoor};
+use gateway::http::chat_completions::ChatDoor;
 use gateway::http::generation::GenerationDoor;
 use gateway::http::keys::KeysDoor;
 use gateway::http::{account, answer, catalog, chat_completions, generation, health, keys, openapi};
@@ -17,7 +18,6 @@ use kernel::ExposeSecret as _;
 use prometheus::Encoder as _;
 use std::sync::Arc;
 use store_redis::RedisEngine;
-use tokio::sync::Semaphore;
 use web::{Attempts, Passwords, PublicDeps, Realm, Site, StaffDeps};
 
 /// Bytes of all headers of a request.
@@ -41,7 +41,7 @@ fn doors(
     house: &House,
     engine: &Arc<RedisEngine>,
     attempts: &Arc<Attempts>,
-    bodies: &Arc<Semaphore>,
+    bodies: &Bodies,
 ) -> anyhow::Result<Doors> {
     let account = AccountDoor {
         doorkeeper: house.doorkeeper(),
@@ -55,7 +55,7 @@ fn doors(
             tasks: house.tasks.clone(),
             entropy: Arc::clone(&house.entropy),
             readiness: house.readiness.clone(),
-            bodies: Arc::clone(bodies),
+            bodies: bodies.clone(),
         },
         keys: KeysDoor {
             account: account.clone(),
@@ -120,7 +120,7 @@ fn pages(house: &House, engine: &Arc<RedisEngine>, attempts: &Arc<Attempts>) -> 
 /// API and site. Workers get their own stages; every one has its own connections.
 pub(crate) fn public(house: &House, engines: &[Arc<RedisEngine>]) -> anyhow::Result<Server> {
     let attempts = Arc::new(Attempts::new(Arc::clone(&house.clock)));
-    let bodies = Arc::new(Semaphore::new(BODIES_KIB));
+    let bodies = Bodies::default();
     let made: anyhow::Result<Vec<Doors>> =
         engines.iter().map(|engine| doors(house, engine, &attempts, &bodies)).collect();
     let made = Arc::new(made?);

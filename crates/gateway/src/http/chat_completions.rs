@@ -6,6 +6,7 @@
 use crate::client::{self, Message};
 use crate::face::{self, ErrorBody, FaceContext};
 use crate::http::answer;
+use crate::http::body::Bodies;
 use crate::http::health::Readiness;
 use crate::http::schema::ChatBody;
 use crate::pipeline::Pipeline;
@@ -15,16 +16,13 @@ use crate::stage::stream::last_frames;
 use crate::tasks::Tasks;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use bytes::Bytes;
 use kernel::Entropy;
 use kernel::ids::GenerationId;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
-/// Bytes of a request body.
-pub const BODY_BYTES: usize = 32 * 1024 * 1024;
 /// After so long without a word a stream's head is sent, and comments keep the connection alive.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -35,16 +33,9 @@ pub struct ChatDoor {
     pub tasks: Tasks,
     pub entropy: Arc<dyn Entropy>,
     pub readiness: Readiness,
-    /// KiB of large bodies that may be in memory at once, over all workers of the process.
-    pub bodies: Arc<Semaphore>,
+    /// Shared by all workers of the process.
+    pub bodies: Bodies,
 }
-
-/// KiB for [`ChatDoor::bodies`]: 256 MiB.
-pub const BODIES_KIB: usize = 256 * 1024;
-/// Bodies up to this size are not counted.
-const SMALL_BODY: usize = 64 * 1024;
-/// How long a client may take to send its body.
-const BODY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Adds the route below the API's base.
 pub fn configure(cfg: &mut web::ServiceConfig) {
@@ -121,50 +112,7 @@ async fn admit_body(request: &HttpRequest, payload: web::Payload, door: &ChatDoo
         ));
     }
     let _sound = read::credential(text("authorization"), text("x-api-key"))?;
-    let declared = declared_length(request);
-    let counted = declared.unwrap_or(BODY_BYTES).min(BODY_BYTES);
-    // A body without a length may become a large one.
-    let _room = if counted > SMALL_BODY {
-        let kib = u32::try_from(counted / 1024).unwrap_or(u32::MAX);
-        let room = Arc::clone(&door.bodies).try_acquire_many_owned(kib);
-        Some(room.map_err(|_full| {
-            let message = "Too many large requests at once. Send this one again shortly.";
-            Refusal::new(Kind::Unavailable, message).retry_after(1)
-        })?)
-    } else {
-        None
-    };
-    tokio::time::timeout(BODY_PATIENCE, read_body(request, payload)).await.map_err(|_elapsed| {
-        Refusal::invalid("The request body did not arrive within a minute. Send it again.")
-    })?
-}
-
-fn declared_length(request: &HttpRequest) -> Option<usize> {
-    let header = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    header.and_then(|value| value.parse().ok())
-}
-
-/// Reads the body up to its bound; the typed refusal comes before the rest is read.
-async fn read_body(request: &HttpRequest, mut payload: web::Payload) -> Result<Bytes, Refusal> {
-    let too_large = || {
-        let message = "The request body is larger than 32 MiB. Send fewer or smaller images and files.";
-        Refusal::new(Kind::PayloadTooLarge, message)
-    };
-    let declared = declared_length(request);
-    if declared.is_some_and(|length| length > BODY_BYTES) {
-        return Err(too_large());
-    }
-    // Room for the whole of all but the largest bodies: growing by doubling would copy what has come.
-    let mut body = BytesMut::with_capacity(declared.unwrap_or(1024).min(4 * SMALL_BODY));
-    while let Some(piece) = payload.next().await {
-        let piece =
-            piece.map_err(|_broken| Refusal::invalid("The request body broke off. Send it again."))?;
-        if body.len() + piece.len() > BODY_BYTES {
-            return Err(too_large());
-        }
-        body.extend_from_slice(&piece);
-    }
-    Ok(body.freeze())
+    door.bodies.read(request, payload).await
 }
 
 /// Waits for the session's first word and answers with it. Once a stream is under way its head is sent after

@@ -238,6 +238,7 @@ impl Failed {
             Kind::ProviderUnavailable | Kind::ProviderTimeout => {
                 " Retry, or add fallback models or providers."
             }
+            _ if self.outcome == "unsupported" => ". Leave it out, or name a provider that takes it.",
             _ => "",
         };
         let previous: Vec<serde_json::Value> = attempts
@@ -252,6 +253,10 @@ impl Failed {
         match (kind, seconds) {
             (_, Some(seconds)) => refusal.retry_after(seconds),
             (Kind::RateLimited | Kind::ProviderOverloaded, None) => refusal.retry_after(5),
+            // Worth another try; a credential or a model that is refused stays so.
+            _ if matches!(self.failure.class, FailureClass::Server | FailureClass::Timeout) => {
+                refusal.retry_after(2)
+            }
             _ => refusal,
         }
     }

@@ -38,23 +38,29 @@ impl Reason {
     #[must_use]
     pub fn sentence(&self) -> String {
         match self {
-            Self::NotInOnly => "is not in provider.only".to_owned(),
-            Self::Ignored => "is in provider.ignore".to_owned(),
-            Self::NotInOrder => "is not in provider.order, and provider.allow_fallbacks is false".to_owned(),
-            Self::DataCollection => "may train on prompts, and provider.data_collection is deny".to_owned(),
-            Self::Retention => "keeps prompts, and provider.zdr is true".to_owned(),
+            Self::NotInOnly => "is not in provider.only; add it there, or leave provider.only out".to_owned(),
+            Self::Ignored => "is in provider.ignore; take it out there".to_owned(),
+            Self::NotInOrder => {
+                "is not in provider.order; add it there, or set provider.allow_fallbacks to true".to_owned()
+            },
+            Self::DataCollection => {
+                "may train on prompts; set provider.data_collection to allow if it may".to_owned()
+            },
+            Self::Retention => "keeps prompts; set provider.zdr to false if it may".to_owned(),
             Self::Distillable => {
-                "is not known to allow training on its output, and provider.enforce_distillable_text is true"
+                "is not known to allow training on its output; set provider.enforce_distillable_text to false if it need not"
                     .to_owned()
             }
-            Self::Quantization(Some(has)) => format!("serves {has}, which is not in provider.quantizations"),
+            Self::Quantization(Some(has)) => {
+                format!("serves {has}; add \"{has}\" to provider.quantizations")
+            },
             Self::Quantization(None) => {
                 "does not state its quantization; add \"unknown\" to provider.quantizations".to_owned()
             }
-            Self::MaxPrice(which) => format!("costs more than provider.max_price.{which}"),
+            Self::MaxPrice(which) => format!("costs more than provider.max_price.{which}; raise it"),
             Self::Tools => "cannot call tools; leave tools out or choose a model that can".to_owned(),
             Self::Parameter(name) => {
-                format!("does not support `{name}`, and provider.require_parameters is true")
+                format!("does not support `{name}`; leave it out, or set provider.require_parameters to false")
             }
             Self::Modality(name) => format!("does not read {name} input; choose a model that does"),
             Self::ContextLength(room) => format!("has room for {room} tokens; shorten the messages"),
