@@ -140,6 +140,12 @@ impl Key {
         Self { base: format!("{base}/api/v1"), ..self.clone() }
     }
 
+    /// The same key over other connections.
+    #[must_use]
+    pub fn over(&self, http: Client) -> Self {
+        Self { http, ..self.clone() }
+    }
+
     /// A request below the API's base with this key.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.secret)

@@ -6,6 +6,7 @@
 
 mod calls;
 mod customer;
+mod postgres;
 mod process;
 mod redis;
 mod settings;
@@ -14,17 +15,20 @@ mod site;
 mod sql;
 mod stack;
 mod wait;
+mod wire;
 
 pub use calls::{Reply, Streamed, text_of};
 pub use customer::{Customer, Key, KeyWish, nano_at};
+pub use postgres::{Postgres, Shutdown};
 pub use process::Process;
 pub use redis::Redis;
-pub use settings::full_size;
+pub use settings::{full_size, number};
 pub use simulators::{Payments, Providers};
 pub use site::Site;
 pub use sql::Database;
-pub use stack::{Gateway, Options, Ran, Stack};
+pub use stack::{Gateway, Options, Ran, Stack, Wires};
 pub use wait::eventually;
+pub use wire::{Weather, Wire};
 
 /// An HTTP client as our customers have one: no proxy, no redirects followed, a bounded wait.
 pub fn http_client() -> anyhow::Result<reqwest::Client> {

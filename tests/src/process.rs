@@ -63,9 +63,21 @@ impl Process {
 
     /// SIGTERM, without waiting.
     pub fn terminate(&self) -> anyhow::Result<()> {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        self.signal("TERM")
+    }
+
+    /// A signal by its name, e.g. `STOP`, without waiting.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status()?;
         anyhow::ensure!(sent.success(), "the process is gone already");
         Ok(())
+    }
+
+    /// For reading what the system knows of it.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Everything it has said so far.

@@ -43,6 +43,18 @@ impl Redis {
         self.process.kill()
     }
 
+    /// Stops it from answering, and lets it go on.
+    pub fn freeze(&self, frozen: bool) -> anyhow::Result<()> {
+        self.process.signal(if frozen { "STOP" } else { "CONT" })
+    }
+
+    /// `kill -9`, and everything it has kept is gone: data and functions.
+    pub fn wipe(&mut self) -> anyhow::Result<()> {
+        self.process.kill()?;
+        std::fs::remove_dir_all(self.folder.join("appendonlydir"))?;
+        Ok(())
+    }
+
     /// Starts it again on the same port and data.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.process = launch(&self.folder, self.port)?;

@@ -15,6 +15,12 @@ pub fn full_size() -> bool {
     variable("FAREBOX_TEST_FULL").is_some_and(|value| value != "0")
 }
 
+/// A number of a long form's own, by its variable.
+#[must_use]
+pub fn number(name: &str) -> Option<u64> {
+    variable(name)?.parse().ok()
+}
+
 /// The product's binary.
 pub(crate) fn farebox() -> anyhow::Result<PathBuf> {
     binary("FAREBOX_BIN", "farebox")
@@ -33,6 +39,11 @@ pub(crate) fn redis_server() -> PathBuf {
 pub(crate) fn redis_cli() -> PathBuf {
     let beside = redis_server().with_file_name("redis-cli");
     if beside.exists() { beside } else { "redis-cli".into() }
+}
+
+/// The folder of PostgreSQL's binaries.
+pub(crate) fn postgres_binaries() -> anyhow::Result<PathBuf> {
+    variable("FAREBOX_TEST_PG_BIN").map_or_else(testkit::postgres::binaries, |folder| Ok(folder.into()))
 }
 
 pub(crate) fn psql() -> PathBuf {

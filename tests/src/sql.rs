@@ -18,13 +18,13 @@ pub struct Database {
 }
 
 impl Database {
-    /// Copies the template; `fill` migrates and seeds a database of that address where there is none yet.
-    pub(crate) async fn create<F, R>(fill: F) -> anyhow::Result<Self>
+    /// Copies the template of this server; `fill` migrates and seeds a database of that address where there is
+    /// none yet.
+    pub(crate) async fn create<F, R>(admin: String, fill: F) -> anyhow::Result<Self>
     where
         F: FnOnce(String) -> R,
         R: Future<Output = anyhow::Result<()>>,
     {
-        let admin = testkit::postgres::url();
         let template = template_name()?;
         {
             let _lock = Lock::take(&admin)?;

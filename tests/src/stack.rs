@@ -1,6 +1,7 @@
 //! A stack: database, Redis, simulators and as many gateways as asked for, all of them this test's own.
 
 use crate::customer::{Customer, Key};
+use crate::postgres::Postgres;
 use crate::process::{Process, free_port};
 use crate::redis::Redis;
 use crate::settings;
@@ -8,6 +9,7 @@ use crate::simulators::{Payments, Providers};
 use crate::site::Site;
 use crate::sql::Database;
 use crate::wait::eventually;
+use crate::wire::Wire;
 use anyhow::Context as _;
 use reqwest::Client;
 use serde_json::Value;
@@ -36,6 +38,18 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// SQL that runs on the database before anything starts.
     pub sql_before_start: String,
+    /// A PostgreSQL of this stack alone, which may be stopped.
+    pub own_postgres: bool,
+    /// Gateways reach their stores and providers over wires that can be hurt.
+    pub wires: bool,
+}
+
+/// The wires of a stack, from the gateways to the rest.
+#[derive(Debug)]
+pub struct Wires {
+    pub redis: Wire,
+    pub postgres: Wire,
+    pub providers: Wire,
 }
 
 impl Default for Options {
@@ -45,6 +59,8 @@ impl Default for Options {
             hold_lifetime_seconds: 120,
             environment: Vec::new(),
             sql_before_start: String::new(),
+            own_postgres: false,
+            wires: false,
         }
     }
 }
@@ -100,6 +116,8 @@ pub struct Stack {
     pub providers: Providers,
     pub redis: Redis,
     pub database: Database,
+    postgres: Option<Postgres>,
+    wires: Option<Wires>,
     pub http: Client,
     environment: BTreeMap<String, String>,
     folder: Folder,
@@ -125,7 +143,9 @@ impl Stack {
         let folder = folder()?;
         let redis = Redis::start(&folder.0).await?;
         let base = secrets(&redis);
-        let database = Database::create(|url| fill(base.clone(), url)).await?;
+        let postgres = if options.own_postgres { Some(Postgres::start(&folder.0).await?) } else { None };
+        let server = postgres.as_ref().map_or_else(testkit::postgres::url, Postgres::url);
+        let database = Database::create(server, |url| fill(base.clone(), url)).await?;
         if !options.sql_before_start.is_empty() {
             database.ask(&options.sql_before_start)?;
         }
@@ -138,11 +158,23 @@ impl Stack {
             ("FAREBOX_SIMULATOR_URL", providers.url().to_owned()),
             ("FAREBOX_HOLD_LIFETIME_SECONDS", options.hold_lifetime_seconds.to_string()),
         ]));
+        let wires = if options.wires { Some(Wires::over(&mut environment).await?) } else { None };
         environment.extend(options.environment);
         let signed_up = AtomicU32::new(0);
         let gateways = Vec::new();
-        let mut stack =
-            Self { gateways, payments, providers, redis, database, http, environment, folder, signed_up };
+        let mut stack = Self {
+            gateways,
+            payments,
+            providers,
+            redis,
+            database,
+            postgres,
+            wires,
+            http,
+            environment,
+            folder,
+            signed_up,
+        };
         for number in 0..options.gateways {
             let gateway = stack.launch(number).await?;
             stack.gateways.push(gateway);
@@ -214,6 +246,16 @@ impl Stack {
 
     pub fn gateway(&self, number: usize) -> anyhow::Result<&Gateway> {
         self.gateways.get(number).context("no such gateway")
+    }
+
+    /// The PostgreSQL of this stack alone.
+    pub fn postgres(&mut self) -> anyhow::Result<&mut Postgres> {
+        self.postgres.as_mut().context("this stack shares its PostgreSQL")
+    }
+
+    /// The wires of this stack.
+    pub fn wires(&self) -> anyhow::Result<&Wires> {
+        self.wires.as_ref().context("this stack has no wires")
     }
 
     /// Runs the binary against this stack.
@@ -333,9 +375,33 @@ impl Stack {
 
     /// The value of a metric without labels at the first gateway.
     pub async fn metric(&self, name: &str) -> anyhow::Result<String> {
-        let text = self.http.get(self.gateway(0)?.metrics_url()).send().await?.text().await?;
+        self.metric_of(0, name).await
+    }
+
+    /// The value of a metric without labels at a gateway.
+    pub async fn metric_of(&self, gateway: usize, name: &str) -> anyhow::Result<String> {
+        let text = self.http.get(self.gateway(gateway)?.metrics_url()).send().await?.text().await?;
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
         Ok(line.with_context(|| format!("no metric {name}"))?.to_owned())
+    }
+}
+
+impl Wires {
+    /// Puts wires in the way of the addresses in an environment.
+    async fn over(environment: &mut BTreeMap<String, String>) -> anyhow::Result<Self> {
+        let mut wire = async |name: &str| -> anyhow::Result<Wire> {
+            let address = environment.get_mut(name).with_context(|| format!("{name} is not set"))?;
+            let url = reqwest::Url::parse(address)?;
+            let port = url.port().with_context(|| format!("{name} has no port"))?;
+            let wire = Wire::to(format!("127.0.0.1:{port}")).await?;
+            *address = wire.instead_of(address)?;
+            Ok(wire)
+        };
+        Ok(Self {
+            redis: wire("FAREBOX_REDIS_URL").await?,
+            postgres: wire("FAREBOX_DATABASE_URL").await?,
+            providers: wire("FAREBOX_SIMULATOR_URL").await?,
+        })
     }
 }
 

@@ -11,6 +11,7 @@ pub mod password;
 pub mod ports;
 pub mod seal;
 pub mod session;
+pub mod shelf;
 pub mod token;
 
 pub use api_key::{KeyDigest, KeyKind, KeyRecord, KeySecret, Pepper};

@@ -10,6 +10,7 @@ pub mod face;
 pub mod http;
 pub mod intake;
 pub mod key_cache;
+pub mod lookups;
 pub mod meter;
 pub mod metrics;
 pub mod outcome;

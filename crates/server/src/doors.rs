@@ -46,7 +46,7 @@ fn doors(
     let account = AccountDoor {
         doorkeeper: house.doorkeeper(),
         credits: house.credits(engine),
-        keys: house.store.clone(),
+        keys: house.managed_keys.clone(),
         clock: Arc::clone(&house.clock),
     };
     Ok(Doors {
@@ -98,7 +98,7 @@ fn pages(house: &House, engine: &Arc<RedisEngine>, attempts: &Arc<Attempts>) -> 
     Ok(PublicDeps {
         site: site(house, Realm::Public),
         people: house.store.clone(),
-        keys: house.store.clone(),
+        keys: house.managed_keys.clone(),
         pepper: house.pepper()?,
         provider_keys: house.own_keys.clone(),
         sealer: house.sealer.clone(),

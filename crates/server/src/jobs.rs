@@ -10,6 +10,7 @@ pub(crate) mod ingest;
 pub(crate) mod notices;
 pub(crate) mod proof;
 pub(crate) mod purchases;
+pub(crate) mod shelf;
 pub(crate) mod sweep;
 pub(crate) mod upkeep;
 

@@ -8,6 +8,7 @@ mod config;
 mod doors;
 mod jobs;
 mod own_keys;
+mod revocation;
 mod serve;
 mod telemetry;
 mod webhook;

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::jobs::{
-    Jobs, backlog, catalog, credits, epochs, ingest, notices, proof, purchases, sweep, upkeep,
+    Jobs, backlog, catalog, credits, epochs, ingest, notices, proof, purchases, shelf, sweep, upkeep,
 };
 use crate::wiring::{self, House};
 use crate::{doors, telemetry};
@@ -51,7 +51,7 @@ pub(crate) async fn run(config: Config, role: Role) -> anyhow::Result<()> {
     }
     servers.push(doors::metrics(&house)?);
     handles.extend(servers.iter().map(actix_web::dev::Server::handle));
-    upkeep::readiness(&house).await;
+    upkeep::readiness(&house, role).await;
     tracing::info!(public = %house.config.public_listen, staff = %house.config.staff_listen, "farebox serves");
     let running = all_servers(servers);
     tokio::pin!(running);
@@ -128,7 +128,9 @@ fn start_jobs(house: &House, role: Role, writer: ingest::Ingest) -> anyhow::Resu
     let listener = house.clone();
     jobs.run(move |stop| notices::listen(listener, stop));
     every(&jobs, house, Duration::from_secs(2), |house| async move { catalog::refresh(&house).await });
-    every(&jobs, house, Duration::from_secs(1), |house| async move { upkeep::readiness(&house).await });
+    every(&jobs, house, Duration::from_secs(1), move |house| async move {
+        upkeep::readiness(&house, role).await;
+    });
     if role == Role::Staff {
         return Ok(jobs);
     }
@@ -160,8 +162,19 @@ fn start_jobs(house: &House, role: Role, writer: ingest::Ingest) -> anyhow::Resu
     every(&jobs, house, Duration::from_secs(1), |house| async move { sweep::sweep(&house).await });
     every(&jobs, house, Duration::from_secs(1), |house| async move { credits::send(&house).await });
     every(&jobs, house, Duration::from_secs(20), |house| async move { purchases::poll(&house).await });
+    keys_jobs(&jobs, house, writer);
     every(&jobs, house, Duration::from_secs(3600), |house| async move { upkeep::partitions(&house).await });
     Ok(jobs)
+}
+
+/// What keeps keys usable without PostgreSQL, and revocations quick.
+fn keys_jobs(jobs: &Jobs, house: &House, writer: ingest::Ingest) {
+    every(jobs, house, Duration::from_millis(500), move |house| {
+        let writer = writer.clone();
+        async move { shelf::fill(&house, &writer).await }
+    });
+    every(jobs, house, Duration::from_millis(200), |house| async move { shelf::hear(&house).await });
+    every(jobs, house, Duration::from_secs(5), |house| async move { shelf::carry(&house).await });
 }
 
 /// A job over the house.

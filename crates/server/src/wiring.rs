@@ -3,6 +3,8 @@
 
 use crate::accesses::ConfiguredAccesses;
 use crate::config::Config;
+use crate::own_keys::OwnKeyCache;
+use crate::revocation::RevokingKeys;
 use accounts::Pepper;
 use accounts::seal::Sealer;
 use accounts::token::TokenSigner;
@@ -15,7 +17,8 @@ use catalog::{Catalog, Snapshot};
 use gateway::Pipeline;
 use gateway::http::health::Readiness;
 use gateway::intake::Intake;
-use gateway::key_cache::KeyCache;
+use gateway::key_cache::{KeyCache, Sources};
+use gateway::lookups::Lookups;
 use gateway::metrics::Metrics;
 use gateway::stage::admit::Cashier;
 use gateway::stage::authenticate::Doorkeeper;
@@ -46,7 +49,9 @@ pub(crate) struct House {
     pub(crate) epochs: Epochs,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) keys: Arc<KeyCache>,
-    pub(crate) own_keys: Arc<crate::own_keys::OwnKeyCache>,
+    pub(crate) own_keys: Arc<OwnKeyCache>,
+    /// Keys as their organizations manage them: what is revoked is blocked first.
+    pub(crate) managed_keys: Arc<RevokingKeys>,
     pub(crate) health: Arc<Mutex<HealthBoard>>,
     pub(crate) accesses: Arc<ConfiguredAccesses>,
     pub(crate) payments: Arc<StripeClient>,
@@ -98,14 +103,17 @@ pub(crate) async fn build(config: Config, tracing: Tracing) -> anyhow::Result<Ho
     let (purchase_fee, byok_fee) = (store.purchase_fee(now).await?, store.byok_fee(now).await?);
     let desk = PurchaseDesk::new(payments.clone(), store.clone(), Arc::clone(&clock), payments.live());
     let registry = Registry::new();
+    let lookups = Lookups::register(&registry)?;
+    let sources = Sources { keys: store.clone(), shelf: engine.clone(), blocks: engine.clone() };
     Ok(House {
         peppers: config.peppers.iter().map(|(version, secret)| Pepper::new(*version, secret.0)).collect(),
         sealer: Sealer::new(&config.seal_key.0),
         tokens: TokenSigner::from_seed(&config.jwt_seed.0),
         accesses: Arc::new(ConfiguredAccesses::new(&config)),
         metrics: Arc::new(Metrics::register(&registry)?),
-        keys: Arc::new(KeyCache::new(store.clone(), Arc::clone(&clock))),
-        own_keys: Arc::new(crate::own_keys::OwnKeyCache::new(store.clone(), Arc::clone(&clock))),
+        keys: Arc::new(KeyCache::new(sources, lookups.clone(), Arc::clone(&clock))),
+        own_keys: Arc::new(OwnKeyCache::new(store.clone(), engine.clone(), lookups, Arc::clone(&clock))),
+        managed_keys: Arc::new(RevokingKeys::new(store.clone(), engine.clone(), Arc::clone(&clock))),
         tracing: Arc::new(tracing),
         config: Arc::new(config),
         health: Arc::default(),

@@ -20,6 +20,7 @@ mod people;
 mod provider_keys;
 mod purchases;
 mod reports;
+mod shelf;
 mod staff;
 mod tariffs;
 mod windows;

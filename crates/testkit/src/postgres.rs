@@ -116,7 +116,10 @@ fn answers(binaries: &Path, port: u16) -> bool {
 }
 
 /// The folder of the newest installed server: Debian's, Homebrew's, or the one of `pg_config`.
-fn binaries() -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// None is installed.
+pub fn binaries() -> anyhow::Result<PathBuf> {
     let mut found: Vec<(u32, PathBuf)> = Vec::new();
     for (folder, mark) in [("/usr/lib/postgresql", ""), ("/opt/homebrew/opt", "postgresql@")] {
         let Ok(entries) = std::fs::read_dir(folder) else { continue };

@@ -20,6 +20,8 @@ mod malformed;
 #[cfg(test)]
 mod malformed_bodies;
 #[cfg(test)]
+mod outage;
+#[cfg(test)]
 mod overspend;
 #[cfg(test)]
 mod provider_add;

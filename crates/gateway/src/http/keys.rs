@@ -6,9 +6,10 @@ use crate::http::schema::{ChangeKeyBody, CreateKeyBody};
 use crate::refusal::Refusal;
 use accounts::api_key::LimitReset;
 use accounts::ports::{KeyChange, KeyUsage, NewKey};
+use accounts::shelf::BlockedMeanwhile;
 use accounts::{KeyKind, KeySecret};
 use actix_web::{HttpRequest, HttpResponse, web};
-use kernel::{Entropy, Moment, NanoUsd};
+use kernel::{Entropy, Moment, NanoUsd, StoreError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -185,7 +186,7 @@ async fn change_body(
     };
     let now = door.account.clock.now();
     let changed = door.account.keys.change_key(manager.org, hash, &change, now).await;
-    changed.map_err(|error| Refusal::from_store(&error))?.ok_or_else(|| Refusal::not_found("The key"))?;
+    changed.map_err(|error| not_changed(&error))?.ok_or_else(|| Refusal::not_found("The key"))?;
     let found = door.account.keys.key(manager.org, hash, now).await;
     let usage =
         found.map_err(|error| Refusal::from_store(&error))?.ok_or_else(|| Refusal::not_found("The key"))?;
@@ -205,11 +206,23 @@ pub async fn delete(
 async fn delete_body(request: &HttpRequest, hash: &str, door: &KeysDoor) -> Result<Value, Refusal> {
     let manager = door.account.manager(request).await?;
     let deleted = door.account.keys.delete_key(manager.org, hash, door.account.clock.now()).await;
-    if deleted.map_err(|error| Refusal::from_store(&error))? {
+    if deleted.map_err(|error| not_changed(&error))? {
         Ok(json!({ "deleted": true }))
     } else {
         Err(Refusal::not_found("The key"))
     }
+}
+
+/// A revocation that the store could not take yet holds at every gateway all the same.
+fn not_changed(error: &StoreError) -> Refusal {
+    let refusal = Refusal::from_store(error);
+    let source = error.source.as_deref();
+    if source.and_then(|source| source.downcast_ref::<BlockedMeanwhile>()).is_none() {
+        return refusal;
+    }
+    let message = "The key is blocked everywhere already and stays so. The database does not answer, so the change is \
+                   not recorded yet; it will be by itself. Send this call again to see it confirmed.";
+    Refusal { message: message.to_owned(), ..refusal }.with("key_blocked", true).retry_after(5)
 }
 
 fn respond(result: Result<Value, Refusal>, status: u16) -> HttpResponse {

@@ -57,11 +57,11 @@ async fn hear(house: &House, stop: &CancellationToken, work: tokio::sync::mpsc::
 fn evict(house: &House, notice: &Notice) {
     match notice {
         Notice::Resync => {
-            house.keys.clear();
+            house.keys.doubt();
             house.keys.set_listening(true);
         }
         Notice::Key(digest) => house.keys.evict(digest),
-        Notice::AllKeys => house.keys.clear(),
+        Notice::AllKeys => house.keys.doubt(),
         Notice::Catalog(_) | Notice::Cap { .. } | Notice::Credits(_) => {}
     }
 }

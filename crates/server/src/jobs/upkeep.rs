@@ -1,6 +1,7 @@
 //! Small housekeeping: partitions for the coming days, gauges, readiness.
 
 use crate::jobs::epochs;
+use crate::serve::Role;
 use crate::wiring::House;
 use billing::engine::EngineAudit as _;
 use chrono::Days;
@@ -45,10 +46,11 @@ pub(crate) async fn partitions(house: &House) {
     }
 }
 
-/// Ready while both stores answer, Redis is in its epochs, and the catalog is loaded.
-pub(crate) async fn readiness(house: &House) {
+/// Ready while Redis is in its epochs and the catalog is loaded. Calls are served without PostgreSQL for a while, so
+/// only the staff desk is not ready without it.
+pub(crate) async fn readiness(house: &House, role: Role) {
     let open = epochs::is_open(house).await.unwrap_or(false);
-    let stores = open && house.store.ping().await.is_ok();
+    let store = role != Role::Staff || house.store.ping().await.is_ok();
     let loaded = house.catalog.snapshot().version > 0;
-    house.readiness.set(stores && loaded);
+    house.readiness.set(open && store && loaded);
 }

@@ -13,7 +13,7 @@ use kernel::ids::MemberId;
 use kernel::{NanoUsd, StoreErrorKind};
 use store_postgres::{LimitOwner, Notice, notices};
 
-fn new_key(org: &OrgSummary, creator: MemberId, number: u8) -> NewKey {
+pub(crate) fn new_key(org: &OrgSummary, creator: MemberId, number: u8) -> NewKey {
     NewKey {
         org: org.id,
         workspace: org.default_workspace,

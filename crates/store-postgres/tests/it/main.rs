@@ -21,4 +21,6 @@ mod purchases;
 #[cfg(test)]
 mod reports;
 #[cfg(test)]
+mod shelf;
+#[cfg(test)]
 mod world;

@@ -1,12 +1,14 @@
 //! Epochs: which Redis process may serve, and what becomes of accounts and holds of an earlier life.
 
 use crate::support::{Bed, CENT, DOLLAR, MINUTE, cap, exactly, ids, own_key, state};
+use accounts::shelf::{Block, BlockAct, KeyBlocks as _, Shelf as _, ShelfName, ShelfRow};
 use billing::backlog::OutboxBacklog as _;
 use billing::engine::{
     AccountRef, CapPeriod, CreditEngine as _, EngineAudit as _, EngineEpochs as _, EngineUpkeep as _, Kept,
     Loaded, Outbox as _, Reserved, ShardEpoch, Ticket,
 };
-use kernel::{NanoUsd, StoreErrorKind};
+use kernel::ids::OrgId;
+use kernel::{Moment, NanoUsd, StoreErrorKind};
 use std::time::Duration;
 use store_redis::{Epochs, LIBRARY, RedisEngine, load_library};
 
@@ -207,6 +209,16 @@ async fn the_product_s_user_needs_no_scripts_of_its_own() {
     assert_eq!(engine.length().await.unwrap(), 0);
     assert_eq!(engine.accounts(shard).await.unwrap().len(), 1);
     assert_eq!(engine.overdue_holds(MINUTE).await.unwrap() + engine.open_holds().await.unwrap(), 0);
+    let name = ShelfName::Key([3; 32]);
+    engine.put(&[ShelfRow { name, version: 1, text: "text".to_owned() }]).await.unwrap();
+    engine.open_epoch(63, 2).await.unwrap();
+    engine.set_whole(&engine.life().unwrap()).await.unwrap();
+    assert!(engine.get(&name).await.unwrap().whole);
+    let org = OrgId::from_uuid(uuid::Uuid::from_u128(1));
+    let block = Block { org, hash: "aa".to_owned(), act: BlockAct::Disable, at: Moment::UNIX_EPOCH };
+    engine.block(&block).await.unwrap();
+    assert!(engine.news("").await.unwrap().is_some());
+    engine.unblock(org, "aa").await.unwrap();
     let client = redis::Client::open(url).unwrap();
     let mut raw = client.get_multiplexed_async_connection().await.unwrap();
     let eval: redis::RedisResult<i64> = redis::cmd("EVAL").arg("return 1").arg(0).query_async(&mut raw).await;

@@ -22,4 +22,6 @@ mod recovery;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
+mod shelf;
+#[cfg(test)]
 mod support;
