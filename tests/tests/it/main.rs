@@ -26,6 +26,8 @@ mod overspend;
 #[cfg(test)]
 mod provider_add;
 #[cfg(test)]
+mod recovery;
+#[cfg(test)]
 mod revocation;
 #[cfg(test)]
 mod scripts;
