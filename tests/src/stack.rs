@@ -268,6 +268,11 @@ impl Stack {
         run(arguments, &self.environment, input).await
     }
 
+    /// Runs the binary without any setting: for what works offline.
+    pub async fn farebox_bare(&self, arguments: &[&str]) -> anyhow::Result<Ran> {
+        run(arguments, &BTreeMap::new(), "").await
+    }
+
     /// Runs the binary with further settings.
     pub async fn farebox_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> anyhow::Result<Ran> {
         let mut environment = self.environment.clone();

@@ -8,10 +8,12 @@ mod logs;
 pub(crate) mod model;
 mod models;
 mod new_key;
+mod policy;
 mod pricing;
 mod provider_keys;
 mod providers;
 mod purchases;
+mod receipt;
 pub(crate) mod sign;
 mod style;
 pub(crate) mod theme;
@@ -28,6 +30,7 @@ use crate::trouble::{Answer, Trouble};
 use crate::visit::{FORM_BYTES, Visit};
 use accounts::Pepper;
 use accounts::ports::{Keys, People, ProviderKeys};
+use accounts::receipt_key::ReceiptSigner;
 use accounts::seal::Sealer;
 use accounts::token::TokenSigner;
 use actix_web::middleware::{Compress, from_fn};
@@ -36,6 +39,7 @@ use billing::Credits;
 use billing::fees::{ByokFee, PurchaseFee};
 use billing::ledger::PurchaseLedger;
 use billing::payment::PaymentProvider;
+use billing::receipt::Receipts;
 use billing::reports::Reports;
 use catalog::Catalog;
 use kernel::{Clock, Entropy};
@@ -53,6 +57,8 @@ pub struct PublicDeps {
     pub purchases: Arc<dyn PurchaseLedger>,
     pub payments: Arc<dyn PaymentProvider>,
     pub reports: Arc<dyn Reports>,
+    pub receipts: Arc<dyn Receipts>,
+    pub receipt_signer: ReceiptSigner,
     pub credits: Credits,
     pub catalog: Arc<Catalog>,
     pub tokens: TokenSigner,
@@ -78,6 +84,8 @@ pub fn configure_public(config: &mut ServiceConfig, deps: PublicDeps) {
         .app_data(Data::from(deps.purchases))
         .app_data(Data::from(deps.payments))
         .app_data(Data::from(deps.reports))
+        .app_data(Data::from(deps.receipts))
+        .app_data(Data::new(deps.receipt_signer))
         .app_data(Data::new(deps.credits))
         .app_data(Data::from(deps.catalog))
         .app_data(Data::new(deps.tokens))
@@ -102,6 +110,7 @@ fn shop_front(config: &mut ServiceConfig) {
         .service(page_at("/models/{author}/{slug:.+}", read().to(model::show)))
         .service(page_at("/providers", read().to(providers::list)))
         .service(page_at("/pricing", read().to(pricing::show)))
+        .service(page_at("/billing-policy", read().to(policy::show)))
         .service(form_at("/theme", post().to(theme::set)))
         .service(
             web::scope("/assets")
@@ -140,7 +149,8 @@ fn money(config: &mut ServiceConfig) {
         .service(page_at("/credits/purchases/{id}/status", read().to(purchases::status)))
         .service(page_at("/usage", read().to(usage::show)))
         .service(page_at("/logs", read().to(logs::list)))
-        .service(page_at("/logs/{id}", read().to(logs::show)));
+        .service(page_at("/logs/{id}", read().to(receipt::show)))
+        .service(page_at("/logs/{id}/receipt.json", read().to(receipt::file)));
 }
 
 /// Every other path: the page that says so, with the visitor's own header.

@@ -9,6 +9,7 @@ pub mod form_key;
 pub mod org;
 pub mod password;
 pub mod ports;
+pub mod receipt_key;
 pub mod seal;
 pub mod session;
 pub mod shelf;

@@ -11,9 +11,11 @@ pub mod engine;
 pub mod fees;
 pub mod generation;
 pub mod ledger;
+pub mod outcomes;
 pub mod payment;
 pub mod price;
 pub mod purchase;
+pub mod receipt;
 pub mod reports;
 pub mod verify;
 

@@ -55,6 +55,23 @@ pub struct Model {
     /// It thinks before it answers (may be hidden output that is billed).
     #[serde(default)]
     pub reasoning: bool,
+    /// Whether it reasons when a request says nothing about it. `None` is unknown; see
+    /// [`reasons_unasked`](Self::reasons_unasked).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasons_by_default: Option<bool>,
+}
+
+/// Authors whose models reason only when they are asked to.
+const REASON_WHEN_ASKED: [&str; 1] = ["anthropic/"];
+
+impl Model {
+    /// Whether its answers may hold hidden tokens that nobody asked for. Unknown is taken for yes: such an
+    /// answer is read to its end when its client leaves, because only the provider can count those tokens.
+    #[must_use]
+    pub fn reasons_unasked(&self) -> bool {
+        let when_asked = REASON_WHEN_ASKED.iter().any(|author| self.slug.starts_with(author));
+        self.reasoning && self.reasons_by_default.unwrap_or(!when_asked)
+    }
 }
 
 impl Model {

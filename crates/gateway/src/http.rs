@@ -9,4 +9,5 @@ pub mod generation;
 pub mod health;
 pub mod keys;
 pub mod openapi;
+pub mod receipt;
 pub mod schema;

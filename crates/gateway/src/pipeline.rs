@@ -243,7 +243,10 @@ impl Pipeline {
     fn drains(&self, journey: &Journey<'_>, attempt: &Attempt<'_>) -> bool {
         let head = journey.head;
         let media = head.image_count() > 0 || journey.needs.open_media;
-        attempt.funded.candidate.provider.bills_after_cancel || head.wants_reasoning() || media
+        let candidate = &attempt.funded.candidate;
+        let unasked =
+            || !head.refuses_reasoning() && self.switchboard.reasons_unasked(&candidate.endpoint.model);
+        candidate.provider.bills_after_cancel || head.wants_reasoning() || media || unasked()
     }
 
     fn context(&self, journey: &Journey<'_>, attempt: &Attempt<'_>) -> FaceContext {

@@ -14,6 +14,7 @@ use crate::stage::settle::{self, Bill, BillRules, Closed, is_final};
 use crate::stage::stream::{Heartbeat, Progress, last_frames};
 use crate::usage::Cost;
 use billing::GenerationRecord;
+use billing::outcomes::{Basis, Case};
 use billing::price::Extras;
 use dialects::{FinishReason, Reply, RequestHead};
 use kernel::{Metering, NanoUsd, Usage};
@@ -161,7 +162,8 @@ impl Tail<'_> {
                         failure.class.error_type(),
                         failure.public_message(),
                     );
-                    face::render_error_chunk(&body.with("provider_name", record.provider.clone()), context)
+                    let named = self.attempt.funded.candidate.provider.name.clone();
+                    face::render_error_chunk(&body.with("provider_name", named), context)
                 });
                 let error = error.unwrap_or_default();
                 Message::Frames(last_frames(&[&error, &usage_chunk, face::DONE]))
@@ -330,27 +332,37 @@ fn charged(closed: Closed) -> Option<NanoUsd> {
     }
 }
 
-/// What an answer is billed by. Free: an error finish, and nothing said at all. A client that left is no
-/// error: the provider's count where there is one, else our own of what was delivered.
-fn metering(journey: &Journey<'_>, progress: &Progress) -> Metering {
-    if progress.failed() {
-        return Metering::Nothing;
-    }
+/// Which row of the outcome policy an answer is. Free: an error finish, and nothing said at all. A client that
+/// left is no error: the provider's count where there is one, else our own of what was delivered.
+fn case_of(progress: &Progress) -> Case {
     let complete = progress.done || progress.finish.is_some();
-    if complete && let Some(usage) = progress.usage {
-        let empty = usage.completion == 0 && progress.finish.is_none() && progress.text.is_empty();
-        return if empty { Metering::Nothing } else { Metering::Exact(usage) };
+    let silent = complete && progress.finish.is_none() && progress.text.is_empty();
+    match progress.usage {
+        _ if progress.failed() => Case::FailedAnswer,
+        Some(usage) if silent && usage.completion == 0 => Case::EmptyAnswer,
+        None if silent => Case::EmptyAnswer,
+        Some(_) if complete && progress.cancelled => Case::LeftAfterLastWord,
+        Some(_) if complete => Case::Complete,
+        None if complete => Case::UsageMissing,
+        _ if progress.slow_client => Case::SlowClient,
+        _ => Case::LeftWhereBillingStops,
     }
-    let completion = meter::count(&progress.text);
-    if completion == 0 && complete && progress.finish.is_none() {
-        return Metering::Nothing;
+}
+
+/// What an answer is billed by, as the policy says for its case.
+fn metering(journey: &Journey<'_>, progress: &Progress) -> Metering {
+    match (case_of(progress).basis(), progress.usage) {
+        (Basis::Nothing, _) => Metering::Nothing,
+        (Basis::Provider, Some(usage)) => Metering::Exact(usage),
+        (Basis::Provider | Basis::Own, usage) => {
+            // A running count of an unfinished stream knows the prompt better than we do.
+            let known = usage.filter(|usage| usage.prompt > 0);
+            let prompt = known.map_or_else(|| journey.prompt_estimate(), |usage| usage.prompt);
+            let base = known.unwrap_or_default();
+            let completion = meter::count(&progress.text).max(base.completion);
+            Metering::Estimated(Usage { prompt, completion, ..base }.consistent())
+        }
     }
-    // A running count of an unfinished stream knows the prompt better than we do.
-    let known = progress.usage.filter(|usage| usage.prompt > 0);
-    let prompt = known.map_or_else(|| journey.prompt_estimate(), |usage| usage.prompt);
-    let base = known.unwrap_or_default();
-    let completion = completion.max(base.completion);
-    Metering::Estimated(Usage { prompt, completion, ..base }.consistent())
 }
 
 impl Journey<'_> {
@@ -372,5 +384,67 @@ fn prompt_estimate(head: &RequestHead<'_>) -> u64 {
     match crate::prompt::text(head) {
         Ok(text) => meter::prompt_estimate(&text, head.message_count()),
         Err(_unreadable) => meter::prompt_bound_by_bytes(head.text_bytes(), head.message_count()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dialects::{FailureClass, UpstreamFailure};
+
+    fn usage(completion: u64) -> Option<Usage> {
+        Some(Usage { prompt: 10, completion, ..Usage::default() })
+    }
+
+    #[test]
+    fn each_ending_is_charged_as_its_row_says() {
+        let stop = || Some((FinishReason::Stop, Some("stop".to_owned())));
+        let text = || "Hello".to_owned();
+        let broken = || Some(UpstreamFailure::new(FailureClass::Server, None, None, "broke"));
+        let whole =
+            || Progress { text: text(), usage: usage(5), finish: stop(), done: true, ..Progress::default() };
+        let rows = [
+            (Case::Complete, Basis::Provider, whole()),
+            (Case::Complete, Basis::Provider, Progress { text: String::new(), usage: usage(0), ..whole() }),
+            (Case::UsageMissing, Basis::Own, Progress { usage: None, ..whole() }),
+            (Case::FailedAnswer, Basis::Nothing, Progress { error: broken(), ..whole() }),
+            (
+                Case::FailedAnswer,
+                Basis::Nothing,
+                Progress { finish: Some((FinishReason::Error, None)), ..whole() },
+            ),
+            (
+                Case::EmptyAnswer,
+                Basis::Nothing,
+                Progress { text: String::new(), usage: usage(0), finish: None, ..whole() },
+            ),
+            (
+                Case::EmptyAnswer,
+                Basis::Nothing,
+                Progress { text: String::new(), usage: None, finish: None, ..whole() },
+            ),
+            (Case::LeftAfterLastWord, Basis::Provider, Progress { cancelled: true, ..whole() }),
+            (Case::UsageMissing, Basis::Own, Progress { cancelled: true, usage: None, ..whole() }),
+            (Case::LeftWhereBillingStops, Basis::Own, Progress::left()),
+            (
+                Case::LeftWhereBillingStops,
+                Basis::Own,
+                Progress { cancelled: true, done: false, finish: None, usage: usage(2), ..whole() },
+            ),
+            // A client that takes nothing for too long is one that left.
+            (
+                Case::LeftWhereBillingStops,
+                Basis::Own,
+                Progress { cancelled: true, done: false, finish: None, usage: None, ..whole() },
+            ),
+            (
+                Case::SlowClient,
+                Basis::Own,
+                Progress { slow_client: true, error: broken(), done: false, finish: None, ..whole() },
+            ),
+        ];
+        for (case, basis, progress) in rows {
+            assert_eq!((case_of(&progress), case.basis()), (case, basis), "{progress:?}");
+        }
     }
 }

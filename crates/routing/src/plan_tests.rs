@@ -62,6 +62,7 @@ fn snapshot() -> Snapshot {
         hugging_face_id: None,
         family: None,
         reasoning: false,
+        reasons_by_default: None,
     });
     Snapshot::build(1, Moment::UNIX_EPOCH, None, rows)
 }

@@ -3,6 +3,7 @@
 pub(crate) mod catalog;
 pub(crate) mod dev_seed;
 pub(crate) mod provider;
+pub(crate) mod receipt;
 pub(crate) mod staff;
 pub(crate) mod verify;
 

@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) peppers: Vec<(i16, Secret32)>,
     pub(crate) seal_key: Secret32,
     pub(crate) jwt_seed: Secret32,
+    /// The first signs receipts; the others are still published.
+    pub(crate) receipt_seeds: Vec<Secret32>,
     pub(crate) stripe_secret_key: SecretString,
     pub(crate) stripe_webhook_secret: SecretString,
     pub(crate) stripe_api_base: Option<String>,
@@ -60,7 +62,7 @@ pub(crate) struct Config {
 }
 
 /// Every setting: its variable, whether production insists on it, and what it is for. `check-config` prints it.
-pub(crate) const SETTINGS: [(&str, &str); 27] = [
+pub(crate) const SETTINGS: [(&str, &str); 28] = [
     ("FAREBOX_MODE", "development or production"),
     ("FAREBOX_DATABASE_URL", "PostgreSQL 15 or newer"),
     ("FAREBOX_DATABASE_CONNECTIONS", "connections of the pool (20)"),
@@ -73,6 +75,10 @@ pub(crate) const SETTINGS: [(&str, &str); 27] = [
     ("FAREBOX_STAFF_URL", "how staff reach the desk (http://localhost:8081)"),
     ("FAREBOX_KEY_PEPPER", "v1:64 hex digits; older ones after a comma"),
     ("FAREBOX_SEAL_KEY", "64 hex digits that seal the customers' provider keys"),
+    (
+        "FAREBOX_RECEIPT_SEED",
+        "64 hex digits, the Ed25519 seed of receipts; older ones after a comma (from FAREBOX_JWT_SEED)",
+    ),
     ("FAREBOX_JWT_SEED", "64 hex digits, the Ed25519 seed of browser tokens"),
     ("FAREBOX_STRIPE_SECRET_KEY", "sk_live_… or sk_test_…"),
     ("FAREBOX_STRIPE_WEBHOOK_SECRET", "whsec_…"),
@@ -150,6 +156,7 @@ impl Reader {
             peppers: self.peppers(),
             seal_key: self.hex("FAREBOX_SEAL_KEY"),
             jwt_seed: self.hex("FAREBOX_JWT_SEED"),
+            receipt_seeds: self.receipt_seeds(),
             stripe_secret_key: self.secret("FAREBOX_STRIPE_SECRET_KEY"),
             stripe_webhook_secret: self.secret("FAREBOX_STRIPE_WEBHOOK_SECRET"),
             stripe_api_base: self.text("FAREBOX_STRIPE_API_BASE"),
@@ -207,6 +214,19 @@ impl Reader {
 
     fn seconds(&mut self, name: &str, default: u32, range: std::ops::RangeInclusive<u32>) -> Duration {
         Duration::from_secs(u64::from(self.number(name, default, range)))
+    }
+
+    /// Without a setting of its own, the key of receipts follows from the seed of browser tokens.
+    fn receipt_seeds(&mut self) -> Vec<Secret32> {
+        let Some(text) = self.text("FAREBOX_RECEIPT_SEED") else {
+            let seed = self.text("FAREBOX_JWT_SEED").as_deref().and_then(parse_hex);
+            return seed.iter().map(|seed| Secret32(accounts::seal::derive(&seed.0, "receipts"))).collect();
+        };
+        let seeds: Option<Vec<Secret32>> = text.split(',').map(|part| parse_hex(part.trim())).collect();
+        seeds.unwrap_or_else(|| {
+            self.fault("FAREBOX_RECEIPT_SEED", "must be 64 hex digits; older ones follow after a comma");
+            Vec::new()
+        })
     }
 
     fn backlog(&mut self) -> BacklogBounds {

@@ -12,7 +12,8 @@ use gateway::http::catalog::CatalogDoor;
 use gateway::http::chat_completions::ChatDoor;
 use gateway::http::generation::GenerationDoor;
 use gateway::http::keys::KeysDoor;
-use gateway::http::{account, answer, catalog, chat_completions, generation, health, keys, openapi};
+use gateway::http::receipt::ReceiptDoor;
+use gateway::http::{account, answer, catalog, chat_completions, generation, health, keys, openapi, receipt};
 use gateway::refusal::{Kind, Refusal};
 use kernel::ExposeSecret as _;
 use prometheus::Encoder as _;
@@ -33,6 +34,7 @@ struct Doors {
     keys: KeysDoor,
     catalog: CatalogDoor,
     generation: GenerationDoor,
+    receipt: ReceiptDoor,
     webhook: WebhookDoor,
     pages: PublicDeps,
 }
@@ -49,6 +51,11 @@ fn doors(
         keys: house.managed_keys.clone(),
         clock: Arc::clone(&house.clock),
     };
+    let generation = GenerationDoor {
+        account: account.clone(),
+        reports: house.store.clone(),
+        catalog: Arc::clone(&house.catalog),
+    };
     Ok(Doors {
         chat: ChatDoor {
             pipeline: Arc::new(house.pipeline(engine)?),
@@ -63,7 +70,13 @@ fn doors(
             entropy: Arc::clone(&house.entropy),
         },
         catalog: CatalogDoor { catalog: Arc::clone(&house.catalog), clock: Arc::clone(&house.clock) },
-        generation: GenerationDoor { account: account.clone(), reports: house.store.clone() },
+        receipt: ReceiptDoor {
+            generation: generation.clone(),
+            receipts: house.store.clone(),
+            signer: house.receipt_signer.clone(),
+            issuer: house.config.site_url.clone(),
+        },
+        generation,
         webhook: WebhookDoor::new(house, house.credits(engine))?,
         pages: pages(house, engine, attempts)?,
         account,
@@ -105,6 +118,8 @@ fn pages(house: &House, engine: &Arc<RedisEngine>, attempts: &Arc<Attempts>) -> 
         purchases: house.store.clone(),
         payments: house.payments.clone(),
         reports: house.store.clone(),
+        receipts: house.store.clone(),
+        receipt_signer: house.receipt_signer.clone(),
         credits: house.credits(engine),
         catalog: Arc::clone(&house.catalog),
         tokens: house.tokens.clone(),
@@ -150,8 +165,9 @@ pub(crate) fn public(house: &House, engines: &[Arc<RedisEngine>]) -> anyhow::Res
 }
 
 fn public_routes(cfg: &mut ServiceConfig, doors: Doors) {
-    let Doors { chat, account, keys, catalog, generation, webhook, pages } = doors;
+    let Doors { chat, account, keys, catalog, generation, receipt, webhook, pages } = doors;
     webhook::configure(cfg, webhook);
+    receipt::configure_keys(cfg, &receipt.signer);
     for base in ["/api/v1", "/v1"] {
         cfg.service(
             routes::scope(base)
@@ -160,6 +176,7 @@ fn public_routes(cfg: &mut ServiceConfig, doors: Doors) {
                 .app_data(Data::new(keys.clone()))
                 .app_data(Data::new(catalog.clone()))
                 .app_data(Data::new(generation.clone()))
+                .app_data(Data::new(receipt.clone()))
                 .app_data(routes::PayloadConfig::new(1024 * 1024))
                 .configure(api_routes)
                 .wrap(actix_web::middleware::from_fn(bounded_headers))
@@ -175,6 +192,7 @@ fn api_routes(cfg: &mut ServiceConfig) {
     keys::configure(cfg);
     catalog::configure(cfg);
     generation::configure(cfg);
+    receipt::configure(cfg);
     openapi::configure(cfg);
 }
 

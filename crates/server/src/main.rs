@@ -60,6 +60,9 @@ enum Command {
     Staff(StaffCommand),
     /// Prove the books of the running system: every invariant, readable; exit code 1 when one is broken
     Verify,
+    /// Signed receipts of calls
+    #[command(subcommand)]
+    Receipt(ReceiptCommand),
     /// Check the configuration as a whole and list every setting
     CheckConfig,
     /// Print the OpenAPI document of the API
@@ -98,6 +101,17 @@ enum StaffCommand {
     Add { email: String },
 }
 
+#[derive(Subcommand)]
+enum ReceiptCommand {
+    /// Check a receipt's signature, offline and without any configuration; exit code 1 when it does not fit
+    Verify {
+        file: PathBuf,
+        /// The public keys, as https://SITE/.well-known/farebox-receipt-keys.json gives them
+        #[arg(long)]
+        keys: PathBuf,
+    },
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -120,6 +134,10 @@ fn complain(error: &anyhow::Error) {
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Command::Openapi = arguments.command {
         commands::say(gateway::http::openapi::document().trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Command::Receipt(ReceiptCommand::Verify { file, keys }) = &arguments.command {
+        commands::receipt::verify(file, keys)?;
         return Ok(ExitCode::SUCCESS);
     }
     let config = match Config::load(arguments.config.as_deref()) {
@@ -155,7 +173,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             commands::provider::add(&wiring::store(&config).await?, &add).await?;
         }
         Command::Staff(StaffCommand::Add { email }) => staff(&config, &email).await?,
-        Command::Openapi => {}
+        Command::Openapi | Command::Receipt(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::own_keys::OwnKeyCache;
 use crate::revocation::RevokingKeys;
 use accounts::Pepper;
+use accounts::receipt_key::ReceiptSigner;
 use accounts::seal::Sealer;
 use accounts::token::TokenSigner;
 use anyhow::Context as _;
@@ -59,6 +60,7 @@ pub(crate) struct House {
     pub(crate) peppers: Vec<Pepper>,
     pub(crate) sealer: Sealer,
     pub(crate) tokens: TokenSigner,
+    pub(crate) receipt_signer: ReceiptSigner,
     pub(crate) purchase_fee: PurchaseFee,
     pub(crate) byok_fee: ByokFee,
     pub(crate) registry: Registry,
@@ -109,6 +111,7 @@ pub(crate) async fn build(config: Config, tracing: Tracing) -> anyhow::Result<Ho
         peppers: config.peppers.iter().map(|(version, secret)| Pepper::new(*version, secret.0)).collect(),
         sealer: Sealer::new(&config.seal_key.0),
         tokens: TokenSigner::from_seed(&config.jwt_seed.0),
+        receipt_signer: receipt_signer(&config)?,
         accesses: Arc::new(ConfiguredAccesses::new(&config)),
         metrics: Arc::new(Metrics::register(&registry)?),
         keys: Arc::new(KeyCache::new(sources, lookups.clone(), Arc::clone(&clock))),
@@ -132,6 +135,12 @@ pub(crate) async fn build(config: Config, tracing: Tracing) -> anyhow::Result<Ho
         byok_fee,
         registry,
     })
+}
+
+fn receipt_signer(config: &Config) -> anyhow::Result<ReceiptSigner> {
+    let (first, older) = config.receipt_seeds.split_first().context("FAREBOX_RECEIPT_SEED is empty")?;
+    let older: Vec<[u8; 32]> = older.iter().map(|seed| seed.0).collect();
+    Ok(ReceiptSigner::from_seeds(&first.0, &older))
 }
 
 fn stripe_config(config: &Config) -> StripeConfig {

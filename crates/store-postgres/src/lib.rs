@@ -19,6 +19,7 @@ mod partitions;
 mod people;
 mod provider_keys;
 mod purchases;
+mod receipts;
 mod reports;
 mod shelf;
 mod staff;

@@ -22,9 +22,13 @@ mod malformed_bodies;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod outcomes;
+#[cfg(test)]
 mod overspend;
 #[cfg(test)]
 mod provider_add;
+#[cfg(test)]
+mod receipts;
 #[cfg(test)]
 mod recovery;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The request log and the receipt of one call: what was asked, who answered, what it cost and why.
+//! The request log: what was asked, who answered, what it cost. One call's receipt is `receipt`.
 
 use super::models::Choice;
 use super::usage::read_key;
@@ -10,11 +10,10 @@ use crate::visit::Visit;
 use accounts::ports::Keys;
 use actix_web::web;
 use askama::Template;
-use billing::generation::AttemptRecord;
 use billing::reports::{Generation, Reports, UsageFilter};
 use catalog::Catalog;
+use kernel::Clock;
 use kernel::ids::GenerationId;
-use kernel::{Clock, NanoUsd};
 
 const PAGE: u32 = 50;
 
@@ -66,7 +65,7 @@ impl Row {
     }
 }
 
-fn key_name(call: &Generation) -> String {
+pub(crate) fn key_name(call: &Generation) -> String {
     match (&call.key_name, call.record.key) {
         (Some(name), _) => name.clone(),
         (None, Some(_)) => "Deleted key".to_owned(),
@@ -75,7 +74,7 @@ fn key_name(call: &Generation) -> String {
 }
 
 /// How the call ended, and the color that says whether it went well.
-fn ending(call: &Generation) -> (String, &'static str) {
+pub(crate) fn ending(call: &Generation) -> (String, &'static str) {
     let record = &call.record;
     match (&record.error, record.cancelled) {
         (Some(error), _) => (error.replace('_', " "), "bad"),
@@ -148,154 +147,4 @@ fn model_choices(catalog: &Catalog, current: &str) -> Vec<Choice> {
     std::iter::once(Choice::new("", "All models", current))
         .chain(slugs.into_iter().map(|slug| Choice::new(slug, slug, current)))
         .collect()
-}
-
-/// One try, placed on a common time axis of 0 to 1000.
-struct Attempt {
-    provider: String,
-    own_key: bool,
-    status: String,
-    outcome: String,
-    tone: &'static str,
-    took: String,
-    x: u64,
-    width: u64,
-}
-
-/// Label and value of a fact.
-struct Fact {
-    label: &'static str,
-    text: String,
-}
-
-fn fact(label: &'static str, text: impl Into<String>) -> Fact {
-    Fact { label, text: text.into() }
-}
-
-#[derive(Template)]
-#[template(path = "generation.html")]
-struct GenerationPage {
-    frame: Frame,
-    id: String,
-    model: String,
-    model_href: String,
-    ending: String,
-    tone: &'static str,
-    charge: String,
-    own_key: bool,
-    simulated: bool,
-    summary: Vec<Fact>,
-    tokens: Vec<Fact>,
-    estimated: bool,
-    money: Vec<Fact>,
-    attempts: Vec<Attempt>,
-    origin: Vec<Fact>,
-}
-
-pub(crate) async fn show(visit: Visit, path: web::Path<String>, reports: web::Data<dyn Reports>) -> Answer {
-    let org = visit.signed()?.org.id;
-    let id: GenerationId = path.parse().map_err(|_not_an_id| Trouble::NotFound)?;
-    let call = reports.generation(org, id).await?.ok_or(Trouble::NotFound)?;
-    let (ending, tone) = ending(&call);
-    let record = &call.record;
-    page(&GenerationPage {
-        frame: visit.frame("Receipt"),
-        id: record.id.to_string(),
-        model: record.model.clone(),
-        model_href: format!("/models/{}", record.model),
-        ending,
-        tone,
-        charge: format::exact(call.charge),
-        own_key: record.provider_key.is_some(),
-        simulated: record.simulated,
-        summary: summary(&call),
-        tokens: tokens(&call),
-        estimated: record.usage_source == "estimated",
-        money: money(&call),
-        attempts: attempts(&record.attempts),
-        origin: origin(&call),
-    })
-}
-
-fn summary(call: &Generation) -> Vec<Fact> {
-    let record = &call.record;
-    vec![
-        fact("Provider", record.provider.clone()),
-        fact("Started", format!("{} UTC", format::second(call.created_at))),
-        fact("First token after", format::millis(record.latency_ms)),
-        fact("Then streamed for", format::millis(record.generation_ms)),
-        fact("Speed", format::speed(record.usage.completion, record.generation_ms)),
-        fact("Answer", if record.streamed { "Streamed" } else { "In one piece" }),
-    ]
-}
-
-fn tokens(call: &Generation) -> Vec<Fact> {
-    let usage = &call.record.usage;
-    let classes = [
-        ("Input", usage.prompt, true),
-        ("of it read from cache", usage.cache_read, false),
-        ("of it written to cache", usage.cache_write, false),
-        ("of it written to cache for an hour", usage.cache_write_1h, false),
-        ("of it audio", usage.audio_prompt, false),
-        ("Output", usage.completion, true),
-        ("of it reasoning", usage.reasoning, false),
-        ("of it audio output", usage.audio_completion, false),
-        ("Images", call.record.extras.images, false),
-    ];
-    let shown = classes.into_iter().filter(|(_, count, always)| *always || *count > 0);
-    shown.map(|(label, count, _)| fact(label, format::count(count))).collect()
-}
-
-fn money(call: &Generation) -> Vec<Fact> {
-    let record = &call.record;
-    let own_key = record.provider_key.is_some();
-    let mut facts = vec![
-        fact("Set aside before the call", format::exact(call.held)),
-        fact("Price at the list", format::exact(record.list_price)),
-    ];
-    if own_key {
-        facts.push(fact("Paid to the provider by", "your own key"));
-        facts.push(fact("Fee for the own key", format::exact(call.charge)));
-    } else {
-        facts.push(fact("Charged to your credits", format::exact(call.charge)));
-    }
-    if call.uncollected > NanoUsd::ZERO {
-        facts.push(fact("Not covered, and not charged", format::exact(call.uncollected)));
-    }
-    facts.push(fact(
-        "Price version",
-        format!("{} (price list {})", record.tariff_version, record.catalog_version),
-    ));
-    facts
-}
-
-fn origin(call: &Generation) -> Vec<Fact> {
-    let record = &call.record;
-    let mut facts = vec![fact("Key", key_name(call))];
-    let optional = [
-        ("App", &record.app_title),
-        ("App address", &record.app_referer),
-        ("End user", &record.end_user),
-        ("Conversation", &record.session),
-        ("Provider's own id", &record.upstream_id),
-        ("Provider's finish reason", &record.native_finish_reason),
-    ];
-    facts.extend(optional.into_iter().filter_map(|(label, text)| Some(fact(label, text.clone()?))));
-    facts
-}
-
-fn attempts(records: &[AttemptRecord]) -> Vec<Attempt> {
-    let end = records.iter().map(|a| u64::from(a.started_ms) + u64::from(a.duration_ms)).max().unwrap_or(1);
-    let place = |ms: u32| (u64::from(ms) * 1000).checked_div(end).unwrap_or_default();
-    let one = |record: &AttemptRecord| Attempt {
-        provider: record.provider.clone(),
-        own_key: record.own_key,
-        status: if record.status == 0 { "–".to_owned() } else { record.status.to_string() },
-        outcome: record.outcome.replace('_', " "),
-        tone: if record.outcome == "ok" { "good" } else { "bad" },
-        took: format::millis(record.duration_ms),
-        x: place(record.started_ms),
-        width: place(record.duration_ms).max(4),
-    };
-    records.iter().map(one).collect()
 }

@@ -19,6 +19,21 @@ const PUBLIC: [(&str, &str); 8] = [
     ("/sign-up", "Create your account"),
 ];
 
+/// The whole outcome policy is on its page, and what sells or charges leads there.
+#[actix_web::test]
+async fn the_outcome_policy_is_public_row_by_row() {
+    let world = World::lived_in(SITE).await;
+    let page = Browser::stranger(&world).get("/billing-policy").await;
+    sound("policy", &page);
+    assert_eq!(page.body.matches("<th scope=\"row\"").count(), billing::outcomes::ROWS.len());
+    page.says("client takes nothing for 45 s");
+    page.says("farebox-receipt-keys.json");
+    let customer = Browser::customer(&world).await;
+    for path in ["/models", "/models/openai/gpt-5.4", "/credits", "/pricing"] {
+        customer.get(path).await.says("href=\"/billing-policy\"");
+    }
+}
+
 const ACCOUNT: [(&str, &str); 9] = [
     ("/dashboard", "Overview"),
     ("/credits", "Buy credits"),
@@ -146,11 +161,23 @@ async fn a_receipt_shows_attempts_tokens_price_version_and_the_exact_charge() {
     {
         page.says(text);
     }
+    for text in ["$3.00", "$15.00", "of it corrected later", "Settled, final"] {
+        page.says(text);
+    }
+    let path = format!("/logs/{}/receipt.json", call.record.id);
+    let file = customer.get(&path).await;
+    assert!(file.header("content-disposition").starts_with("attachment; filename=\"receipt-gen-"));
+    let signed: serde_json::Value = serde_json::from_str(&file.body).unwrap();
+    let keys = world.public_deps().receipt_signer.published();
+    let (receipt, _) = accounts::receipt_key::check(&signed, &keys).unwrap();
+    assert_eq!(receipt["charge_usd"], "0.001562407");
+    assert_eq!(Browser::stranger(&world).get(&path).await.status, StatusCode::SEE_OTHER);
     let estimated = world.reports.calls.lock()[3].record.id;
     customer.get(&format!("/logs/{estimated}")).await.says("Our own count");
     let mut foreign = call;
     foreign.record.org = kernel::ids::OrgId::from_uuid(Default::default());
     *world.reports.calls.lock() = vec![foreign.clone()];
+    assert_eq!(customer.get(&path).await.status, StatusCode::NOT_FOUND);
     let page = customer.get(&format!("/logs/{}", foreign.record.id)).await;
     assert_eq!(page.status, StatusCode::NOT_FOUND, "another organization's call");
 }

@@ -170,7 +170,10 @@ impl Work<'_> {
         }
         let best = self.canonical.get(slug).unwrap_or(facts);
         let mut model = match listing {
-            Some(listing) => listing.model.clone(),
+            Some(listing) => Model {
+                reasons_by_default: facts.reasons_by_default.or(listing.model.reasons_by_default),
+                ..listing.model.clone()
+            },
             None => new_model(slug, best, facts, self.lists, row.model.is_some()),
         };
         model.context_length = model.context_length.max(draft.context_length);
@@ -341,6 +344,7 @@ fn new_model(slug: &str, best: &Facts, row: &Facts, lists: &Lists, named_by_sour
         hugging_face_id: best.hugging_face_id.clone().or_else(|| row.hugging_face_id.clone()),
         family: best.family.clone().or_else(|| row.family.clone()),
         reasoning: best.reasoning,
+        reasons_by_default: row.reasons_by_default,
     }
 }
 

@@ -219,6 +219,7 @@ fn facts(model: &SourceModel) -> Facts {
         hugging_face_id: model.weights.iter().find_map(hugging_face),
         open_weights: model.open_weights,
         reasoning: model.reasoning,
+        reasons_by_default: None,
         tools: model.tool_call,
         temperature: model.temperature,
         structured_output: model.structured_output,

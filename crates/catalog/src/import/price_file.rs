@@ -85,6 +85,7 @@ struct PriceRow {
     output_modalities: Option<Vec<String>>,
     #[serde(default)]
     reasoning: bool,
+    reasons_by_default: Option<bool>,
     #[serde(default)]
     tools: bool,
     #[serde(default)]
@@ -126,6 +127,7 @@ fn convert(row: PriceRow, currency: Option<&str>) -> Row {
         release_date: row.release_date,
         open_weights: row.open_weights,
         reasoning: row.reasoning,
+        reasons_by_default: row.reasons_by_default,
         tools: row.tools,
         context: row.context_length,
         max_prompt: row.max_prompt_tokens,

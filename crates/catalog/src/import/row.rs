@@ -79,6 +79,8 @@ pub(crate) struct Facts {
     pub(crate) hugging_face_id: Option<String>,
     pub(crate) open_weights: bool,
     pub(crate) reasoning: bool,
+    /// It reasons without being asked.
+    pub(crate) reasons_by_default: Option<bool>,
     pub(crate) tools: bool,
     /// `None`: the source does not say.
     pub(crate) temperature: Option<bool>,

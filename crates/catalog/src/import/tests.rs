@@ -54,6 +54,7 @@ fn live() -> Snapshot {
         hugging_face_id: None,
         family: None,
         reasoning: false,
+        reasons_by_default: None,
     };
     let rows = Rows { providers: vec![provider], models: vec![model], endpoints: vec![endpoint] };
     Snapshot::build(1, Moment::default(), None, rows)

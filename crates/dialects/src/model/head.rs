@@ -259,6 +259,12 @@ impl<'a> RequestHead<'a> {
         self.reasoning.as_ref().is_some_and(Reasoning::wanted)
     }
 
+    /// Whether the model is asked not to reason.
+    #[must_use]
+    pub fn refuses_reasoning(&self) -> bool {
+        self.reasoning.as_ref().is_some_and(Reasoning::refused)
+    }
+
     /// Whether reasoning must be left out of the answer.
     #[must_use]
     pub fn excludes_reasoning(&self) -> bool {

@@ -3,10 +3,12 @@
 use crate::http::account::AccountDoor;
 use crate::http::answer;
 use crate::refusal::Refusal;
+use crate::stage::authenticate::Caller;
 use actix_web::{HttpRequest, HttpResponse, web};
 use billing::reports::{Generation, Reports};
 use billing::{AttemptRecord, HoldKey};
-use kernel::ids::GenerationId;
+use catalog::{Catalog, Snapshot};
+use kernel::ids::{GenerationId, OrgId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -21,6 +23,8 @@ const GLANCE: Duration = Duration::from_millis(50);
 pub struct GenerationDoor {
     pub account: AccountDoor,
     pub reports: Arc<dyn Reports>,
+    /// For the names that providers go by.
+    pub catalog: Arc<Catalog>,
 }
 
 /// Adds the route below the API's base.
@@ -32,18 +36,33 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 #[utoipa::path(get, path = "/generation", tag = "Generations", params(("id" = String, Query, description = "gen-…")),
     responses((status = 200, description = "The generation"), (status = 404, description = "Unknown, or not booked yet")))]
 pub async fn read(request: HttpRequest, door: web::Data<GenerationDoor>) -> HttpResponse {
-    match body(&request, &door).await {
-        Ok(body) => HttpResponse::Ok().json(body),
+    match door.booked(&request).await {
+        Ok((_, generation)) => {
+            let body = generation_json(&generation, &door.catalog.snapshot());
+            HttpResponse::Ok().json(json!({ "data": body }))
+        }
         Err(refusal) => answer::refusal(&refusal),
     }
 }
 
-async fn body(request: &HttpRequest, door: &GenerationDoor) -> Result<Value, Refusal> {
+impl GenerationDoor {
+    /// The booked generation that a request names, and its organization. Waits for one that was just made.
+    pub(crate) async fn booked(&self, request: &HttpRequest) -> Result<(OrgId, Generation), Refusal> {
+        let caller = self.account.caller(request).await?;
+        let generation = booked(request, self, &caller).await?;
+        Ok((caller.org, generation))
+    }
+}
+
+async fn booked(
+    request: &HttpRequest,
+    door: &GenerationDoor,
+    caller: &Caller,
+) -> Result<Generation, Refusal> {
     #[derive(Deserialize)]
     struct Query {
         id: String,
     }
-    let caller = door.account.caller(request).await?;
     let query = web::Query::<Query>::from_query(request.query_string())
         .map_err(|_missing| Refusal::invalid("Name the generation: /generation?id=gen-…"))?;
     let id: GenerationId = query.id.parse().map_err(|_malformed| Refusal::not_found("The generation"))?;
@@ -52,7 +71,7 @@ async fn body(request: &HttpRequest, door: &GenerationDoor) -> Result<Value, Ref
         let found =
             door.reports.generation(caller.org, id).await.map_err(|error| Refusal::from_store(&error))?;
         if let Some(generation) = found {
-            return Ok(json!({ "data": generation_json(&generation) }));
+            return Ok(generation);
         }
         let mut known = false;
         for funding in [1, 0, 3, 2] {
@@ -71,18 +90,19 @@ async fn body(request: &HttpRequest, door: &GenerationDoor) -> Result<Value, Ref
     }
 }
 
-/// A generation in OpenRouter's shape, with our own receipt beside it.
+/// A generation in OpenRouter's shape, with our own receipt beside it. Providers go by their names, as
+/// everywhere in the API; `farebox.provider` is the slug that requests use.
 #[must_use]
-pub fn generation_json(generation: &Generation) -> Value {
+pub fn generation_json(generation: &Generation, snapshot: &Snapshot) -> Value {
     let record = &generation.record;
     let usage = &record.usage;
     let own_key = record.provider_key.is_some();
-    let attempts: Vec<Value> = record.attempts.iter().map(attempt_json).collect();
+    let attempts: Vec<Value> = record.attempts.iter().map(|a| attempt_json(a, snapshot)).collect();
     json!({
         "id": record.id,
         "upstream_id": record.upstream_id,
         "model": record.model,
-        "provider_name": record.provider,
+        "provider_name": provider_name(snapshot, &record.provider),
         "api_type": "completions",
         "created_at": generation.created_at.to_rfc3339(),
         "latency": record.latency_ms,
@@ -112,6 +132,7 @@ pub fn generation_json(generation: &Generation) -> Value {
         "data_region": "global",
         "provider_responses": attempts,
         "farebox": {
+            "provider": record.provider,
             "price_version": record.tariff_version,
             "tariff": record.tariff,
             "catalog_version": record.catalog_version,
@@ -141,9 +162,14 @@ pub fn generation_json(generation: &Generation) -> Value {
     })
 }
 
-fn attempt_json(attempt: &AttemptRecord) -> Value {
+/// A provider that is no longer known goes by its slug.
+fn provider_name<'a>(snapshot: &'a Snapshot, slug: &'a str) -> &'a str {
+    snapshot.provider(slug).map_or(slug, |provider| provider.name.as_str())
+}
+
+fn attempt_json(attempt: &AttemptRecord, snapshot: &Snapshot) -> Value {
     json!({
-        "provider_name": attempt.provider, "status": attempt.status, "outcome": attempt.outcome,
+        "provider_name": provider_name(snapshot, &attempt.provider), "provider": attempt.provider, "status": attempt.status, "outcome": attempt.outcome,
         "started_ms": attempt.started_ms, "latency": attempt.duration_ms, "is_byok": attempt.own_key,
     })
 }

@@ -17,6 +17,7 @@ use utoipa::OpenApi;
         crate::http::account::key,
         crate::http::account::credits,
         crate::http::generation::read,
+        crate::http::receipt::read,
         crate::http::keys::list,
         crate::http::keys::create,
         crate::http::keys::read,

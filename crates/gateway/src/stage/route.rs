@@ -79,6 +79,12 @@ impl Planned {
 }
 
 impl Switchboard {
+    /// Whether a model's answers may hold hidden tokens that nobody asked for.
+    #[must_use]
+    pub fn reasons_unasked(&self, model: &str) -> bool {
+        self.catalog.snapshot().find(model).is_some_and(|listing| listing.model.reasons_unasked())
+    }
+
     /// Reads models, variants and preferences. Asks no store.
     pub fn read(&self, head: &RequestHead<'_>) -> Result<Wish, Refusal> {
         let snapshot = self.catalog.snapshot();

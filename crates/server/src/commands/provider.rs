@@ -124,6 +124,7 @@ fn model(add: &Add, slug: &str, served: &str) -> Model {
         hugging_face_id: None,
         family: None,
         reasoning: false,
+        reasons_by_default: None,
     }
 }
 

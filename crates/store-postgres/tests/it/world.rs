@@ -309,6 +309,7 @@ fn model() -> Model {
         hugging_face_id: None,
         family: None,
         reasoning: false,
+        reasons_by_default: None,
     }
 }
 

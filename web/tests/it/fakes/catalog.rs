@@ -184,6 +184,7 @@ fn model(sample: &Sample, now: Moment) -> Model {
         hugging_face_id: None,
         family: None,
         reasoning: images,
+        reasons_by_default: None,
     }
 }
 

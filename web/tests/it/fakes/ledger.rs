@@ -10,9 +10,11 @@ use billing::payment::{CheckoutOrder, CheckoutSession, PaymentError, PaymentProv
 use billing::purchase::{
     Grant as PurchaseGrant, Granted, NewPurchase, PaidSession, Purchase, PurchaseEnd, PurchaseState,
 };
+use billing::receipt::{Closing, ReceiptFacts, Receipts};
 use billing::reports::{DayModelUsage, Generation, Reports, UsageFilter, UsageTotals};
+use catalog::{Rates, Tariff};
 use kernel::ids::{AccountId, GenerationId, OrgId, PurchaseId};
-use kernel::{Moment, NanoUsd, StoreError};
+use kernel::{Moment, NanoUsd, PicoUsd, StoreError};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -285,6 +287,30 @@ fn wanted(call: &Generation, org: OrgId, filter: &UsageFilter) -> bool {
     call.record.org == org
         && filter.key.is_none_or(|key| call.record.key == Some(key))
         && filter.model.as_ref().is_none_or(|model| *model == call.record.model)
+}
+
+#[async_trait]
+impl Receipts for FakeReports {
+    async fn receipt(&self, org: OrgId, id: GenerationId) -> Result<Option<ReceiptFacts>, StoreError> {
+        let Some(generation) = self.generation(org, id).await? else { return Ok(None) };
+        let rates = Rates {
+            prompt: PicoUsd::new(3_000_000),
+            completion: PicoUsd::new(15_000_000),
+            cache_read: Some(PicoUsd::new(300_000)),
+            ..Rates::default()
+        };
+        let tariff = Tariff {
+            id: generation.record.tariff,
+            version: generation.record.tariff_version,
+            effective_from: generation.created_at,
+            rates,
+            tiers: Vec::new(),
+            free: false,
+        };
+        let booked_at = generation.created_at;
+        let (closing, adjusted) = (Closing::Settled, NanoUsd::new(-1_000));
+        Ok(Some(ReceiptFacts { generation, closing, booked_at, tariff: Some(tariff), adjusted }))
+    }
 }
 
 #[async_trait]

@@ -8,6 +8,7 @@ use accounts::password::{self, Cost};
 use accounts::ports::{
     KeyUsage, NewPerson, NewProviderKey, People as _, ProviderKeys as _, SignedIn, StaffDesk as _,
 };
+use accounts::receipt_key::ReceiptSigner;
 use accounts::seal::Sealer;
 use accounts::token::TokenSigner;
 use accounts::{Email, session::SessionToken};
@@ -154,6 +155,8 @@ impl World {
             purchases: self.purchases.clone(),
             payments: self.payments.clone(),
             reports: self.reports.clone(),
+            receipts: self.reports.clone(),
+            receipt_signer: ReceiptSigner::from_seeds(&[6; 32], &[]),
             credits: Credits::new(
                 self.engine.clone(),
                 self.engine.clone(),
