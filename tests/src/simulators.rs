@@ -127,4 +127,13 @@ impl Payments {
         anyhow::ensure!(status.is_success() || status.is_redirection(), "paying was refused: {status}");
         Ok(())
     }
+
+    /// A control route, `POST`; what it answers.
+    pub async fn control(&self, path: &str) -> anyhow::Result<Value> {
+        let sent = self.http.post(format!("{}/_control/{path}", self.url)).send().await?;
+        let status = sent.status();
+        let body = sent.text().await?;
+        anyhow::ensure!(status.is_success(), "{path}: {status} {body}");
+        Ok(serde_json::from_str(&body)?)
+    }
 }

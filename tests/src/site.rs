@@ -18,6 +18,7 @@ pub struct Page {
     pub status: StatusCode,
     /// Where a redirect points.
     pub location: Option<String>,
+    pub retry_after: Option<String>,
     pub body: String,
 }
 
@@ -76,9 +77,11 @@ impl Site {
             let (name, value) = pair.split_once('=').context("a cookie without a value")?;
             self.cookies.insert(name.to_owned(), value.to_owned());
         }
+        let retry_after = answer.headers().get("retry-after").map(|value| value.to_str().map(str::to_owned));
         let location = answer.headers().get("location").map(|value| value.to_str().map(str::to_owned));
         let status = answer.status();
-        Ok(Page { status, location: location.transpose()?, body: answer.text().await? })
+        let (location, retry_after) = (location.transpose()?, retry_after.transpose()?);
+        Ok(Page { status, location, retry_after, body: answer.text().await? })
     }
 }
 

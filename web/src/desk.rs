@@ -1,8 +1,9 @@
-//! The staff desk: a site of its own, for a port of its own. Staff sign in, look at drafts of the price
-//! list, and publish or discard them. Nothing here is mounted on the public site.
+//! The staff desk: a site of its own, for a port of its own. Staff sign in, publish or discard drafts of the
+//! price list, and deal with refunds and disputes. Nothing here is mounted on the public site.
 
 mod draft;
 mod drafts;
+mod payments;
 mod prices;
 mod sign;
 
@@ -19,6 +20,9 @@ use crate::visit::Visit;
 use accounts::ports::StaffDesk;
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::{self, Data, ServiceConfig, post};
+use billing::ledger::{DisputeLedger, GrantLedger};
+use billing::mail::MailOutbox;
+use billing::refund_desk::RefundDesk;
 use catalog::Catalog;
 use catalog::ports::CatalogDesk;
 use kernel::{Clock, Entropy};
@@ -34,6 +38,10 @@ pub struct StaffDeps {
     pub site: Site,
     pub staff: Arc<dyn StaffDesk>,
     pub desk: Arc<dyn CatalogDesk>,
+    pub grants: Arc<dyn GrantLedger>,
+    pub refunds: RefundDesk,
+    pub disputes: Arc<dyn DisputeLedger>,
+    pub mail: Arc<dyn MailOutbox>,
     pub catalog: Arc<Catalog>,
     pub passwords: Passwords,
     pub attempts: Arc<Attempts>,
@@ -47,6 +55,10 @@ pub fn configure_staff(config: &mut ServiceConfig, deps: StaffDeps) {
         .app_data(Data::new(deps.site))
         .app_data(Data::from(deps.staff))
         .app_data(Data::from(deps.desk))
+        .app_data(Data::from(deps.grants))
+        .app_data(Data::new(deps.refunds))
+        .app_data(Data::from(deps.disputes))
+        .app_data(Data::from(deps.mail))
         .app_data(Data::from(deps.catalog))
         .app_data(Data::new(deps.passwords))
         .app_data(Data::from(deps.attempts))
@@ -70,6 +82,11 @@ fn routes(config: &mut ServiceConfig) {
         .service(form_at("/drafts/{id}/discard", post().to(draft::discard)))
         .service(page_at("/prices", read().to(prices::list)))
         .service(page_at("/prices/{endpoint}", read().to(prices::history)))
+        .service(page_at("/payments", read().to(payments::list)))
+        .service(page_at("/payments/{id}", read().to(payments::show)))
+        .service(form_at("/payments/{id}/refund", post().to(payments::refund)))
+        .service(form_at("/refunds/{id}/decide", post().to(payments::decide)))
+        .service(form_at("/organizations/{org}/unfreeze", post().to(payments::unfreeze)))
         .service(
             web::scope("/assets")
                 .wrap(Compress::default())

@@ -109,7 +109,8 @@ const ACCOUNT: [NavLink; 6] = [
     link("/credits", "Credits"),
     link("/provider-keys", "Provider keys"),
 ];
-const STAFF: [NavLink; 2] = [link("/drafts", "Drafts"), link("/prices", "Prices")];
+const STAFF: [NavLink; 3] =
+    [link("/drafts", "Drafts"), link("/prices", "Prices"), link("/payments", "Payments")];
 
 /// Everything around a page.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! The public site: its route table and what it is given. One file a page.
 
-mod credits;
+pub(crate) mod credits;
 mod dashboard;
 mod home;
 mod keys;
@@ -14,6 +14,7 @@ mod provider_keys;
 mod providers;
 mod purchases;
 mod receipt;
+pub(crate) mod refunds;
 pub(crate) mod sign;
 mod style;
 pub(crate) mod theme;
@@ -37,9 +38,10 @@ use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::{self, Data, ServiceConfig, post};
 use billing::Credits;
 use billing::fees::{ByokFee, PurchaseFee};
-use billing::ledger::PurchaseLedger;
+use billing::ledger::{OrgDisputes, PurchaseLedger};
 use billing::payment::PaymentProvider;
 use billing::receipt::Receipts;
+use billing::refund_desk::RefundDesk;
 use billing::reports::Reports;
 use catalog::Catalog;
 use kernel::{Clock, Entropy};
@@ -56,6 +58,8 @@ pub struct PublicDeps {
     pub sealer: Sealer,
     pub purchases: Arc<dyn PurchaseLedger>,
     pub payments: Arc<dyn PaymentProvider>,
+    pub refunds: RefundDesk,
+    pub disputes: Arc<dyn OrgDisputes>,
     pub reports: Arc<dyn Reports>,
     pub receipts: Arc<dyn Receipts>,
     pub receipt_signer: ReceiptSigner,
@@ -83,6 +87,8 @@ pub fn configure_public(config: &mut ServiceConfig, deps: PublicDeps) {
         .app_data(Data::new(deps.sealer))
         .app_data(Data::from(deps.purchases))
         .app_data(Data::from(deps.payments))
+        .app_data(Data::new(deps.refunds))
+        .app_data(Data::from(deps.disputes))
         .app_data(Data::from(deps.reports))
         .app_data(Data::from(deps.receipts))
         .app_data(Data::new(deps.receipt_signer))
@@ -147,6 +153,7 @@ fn money(config: &mut ServiceConfig) {
         .service(both_at("/credits/purchases", read().to(credits::elsewhere), post().to(purchases::begin)))
         .service(page_at("/credits/purchases/{id}", read().to(purchases::show)))
         .service(page_at("/credits/purchases/{id}/status", read().to(purchases::status)))
+        .service(form_at("/credits/purchases/{id}/refund", post().to(refunds::refund)))
         .service(page_at("/usage", read().to(usage::show)))
         .service(page_at("/logs", read().to(logs::list)))
         .service(page_at("/logs/{id}", read().to(receipt::show)))

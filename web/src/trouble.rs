@@ -4,6 +4,8 @@
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
+use billing::desk::DeskError;
+use billing::payment::PaymentError;
 use kernel::{StoreError, StoreErrorKind};
 
 /// What every handler gives.
@@ -37,9 +39,12 @@ pub(crate) enum Trouble {
     /// A request that none of our pages makes. The sentence says what is wrong.
     #[error("{0}")]
     Invalid(String),
-    /// A store or the payment provider does not answer. For the log, never shown.
+    /// A store does not answer. For the log, never shown.
     #[error("{0}")]
     Unavailable(String),
+    /// The payment provider does not answer. For the log, never shown.
+    #[error("{0}")]
+    NoPayments(String),
     /// Our own fault. For the log, never shown.
     #[error("{0}")]
     Broken(String),
@@ -78,6 +83,10 @@ impl Trouble {
                 "We cannot reach our books right now",
                 "Nothing was changed and nothing was charged. This usually passes within seconds: try again.",
             ),
+            Self::NoPayments(_) => (
+                "The payment provider does not answer right now",
+                "No payment was made and nothing was charged. Your credits work as before; try again in a minute.",
+            ),
             Self::Broken(_) => (
                 "Something broke on our side",
                 "It was logged and nothing was charged. Try again; if it happens twice, tell support what you did.",
@@ -92,6 +101,27 @@ impl From<StoreError> for Trouble {
         match error.kind {
             StoreErrorKind::Unavailable | StoreErrorKind::Conflict => Self::Unavailable(error.context),
             StoreErrorKind::Corrupt => Self::Broken(error.context),
+        }
+    }
+}
+
+impl From<PaymentError> for Trouble {
+    fn from(error: PaymentError) -> Self {
+        match error {
+            PaymentError::Unavailable(_) => Self::NoPayments(error.to_string()),
+            PaymentError::Refused { message } => {
+                Self::Invalid(format!("The payment provider refused: {message}"))
+            }
+            PaymentError::Malformed(_) => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+impl From<DeskError> for Trouble {
+    fn from(error: DeskError) -> Self {
+        match error {
+            DeskError::Store(error) => error.into(),
+            DeskError::Payment(error) => error.into(),
         }
     }
 }
@@ -112,7 +142,7 @@ impl ResponseError for Trouble {
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::NoPayments(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -133,7 +163,7 @@ impl ResponseError for Trouble {
             Self::TooMany { seconds } => {
                 response.insert_header((header::RETRY_AFTER, seconds.to_string()));
             }
-            Self::Unavailable(_) => {
+            Self::Unavailable(_) | Self::NoPayments(_) => {
                 response.insert_header((header::RETRY_AFTER, RETRY_SECONDS.to_string()));
             }
             _ => {}

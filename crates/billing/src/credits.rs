@@ -5,7 +5,9 @@ use crate::engine::{
     AccountRef, Balance, CapId, CapPeriod, CapUse, ClosedBy, CreditEngine, Credited, EngineUpkeep, Extended,
     Grant, HoldKey, Loaded, OutboxEntry, Reserve, Reserved, Settled, Settlement, Ticket,
 };
-use crate::ledger::Ledger;
+use crate::ledger::{Booked, Ledger};
+use crate::refund_desk::Purse;
+use async_trait::async_trait;
 use kernel::{Clock, NanoUsd, StoreError, StoreErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -213,5 +215,21 @@ fn late_charge(hold: &Grant, settlement: &Settlement<'_>) -> NanoUsd {
         Ticket::None => settlement.amount,
         Ticket::Free => NanoUsd::ZERO,
         Ticket::Paid => settlement.amount.min(hold.amount),
+    }
+}
+
+#[async_trait]
+impl Purse for Credits {
+    async fn balance(&self, account: AccountRef) -> Result<Balance, StoreError> {
+        Self::balance(self, account).await
+    }
+
+    async fn learn(&self, booked: Booked) -> Result<(), StoreError> {
+        self.send_credits(booked.account, booked.seq - 1).await
+    }
+
+    /// Promotional credit is not sold yet.
+    async fn promo_left(&self, _account: AccountRef) -> Result<NanoUsd, StoreError> {
+        Ok(NanoUsd::ZERO)
     }
 }

@@ -6,7 +6,7 @@
 //! signature; the caller verifies both and passes a `PaymentEvent`.
 
 use crate::engine::AccountRef;
-use crate::ledger::PurchaseLedger;
+use crate::ledger::{Booked, GrantLedger, PurchaseLedger};
 use crate::payment::{CheckoutOrder, CheckoutSession, PaymentError, PaymentProvider};
 use crate::purchase::{
     Granted, Mismatch, NewPurchase, PaidSession, Purchase, PurchaseEnd, PurchaseState, SessionStatus, Step,
@@ -66,6 +66,12 @@ pub struct PaymentEvent {
     pub live: bool,
     /// The checkout session that the event is about.
     pub session: Option<String>,
+    /// The payment that it is about.
+    pub payment: Option<String>,
+    /// The dispute that it is about.
+    pub dispute: Option<String>,
+    /// It is about a refund of the payment.
+    pub refund: bool,
     /// The purchase that the event names; finds the purchase when the session is unknown.
     pub purchase: Option<(OrgId, PurchaseId)>,
 }
@@ -77,6 +83,8 @@ pub enum Progress {
     Granted { purchase: PurchaseId, account: AccountRef, seq: i64 },
     /// They were there before.
     Already { account: AccountRef },
+    /// A refund or dispute changed the balance: let the engine know at once.
+    Booked(Booked),
     /// It will not be paid.
     Ended(PurchaseEnd),
     /// Neither paid nor ended yet.
@@ -123,6 +131,7 @@ impl DeskError {
 pub struct PurchaseDesk {
     provider: Arc<dyn PaymentProvider>,
     ledger: Arc<dyn PurchaseLedger>,
+    grants: Arc<dyn GrantLedger>,
     clock: Arc<dyn Clock>,
     live: bool,
 }
@@ -132,10 +141,11 @@ impl PurchaseDesk {
     pub fn new(
         provider: Arc<dyn PaymentProvider>,
         ledger: Arc<dyn PurchaseLedger>,
+        grants: Arc<dyn GrantLedger>,
         clock: Arc<dyn Clock>,
         live: bool,
     ) -> Self {
-        Self { provider, ledger, clock, live }
+        Self { provider, ledger, grants, clock, live }
     }
 
     /// Records the purchase, makes its page and remembers it, in this order: whatever breaks between, the
@@ -154,7 +164,7 @@ impl PurchaseDesk {
             return Ok(Begun::Checkout(CheckoutSession { id: id.clone(), url: url.clone() }));
         }
         if self.older_than(&row, LAST_BEGIN) {
-            self.ledger.end_purchase(row.id, PurchaseEnd::Expired).await?;
+            self.grants.end_purchase(row.id, PurchaseEnd::Expired).await?;
             return Ok(Begun::Closed(PurchaseState::Expired));
         }
         match self.provider.begin_checkout(&checkout_order(&row, begin)?).await {
@@ -165,23 +175,36 @@ impl PurchaseDesk {
             Err(error) => {
                 // Only a refusal is certain; after anything else the same purchase may be tried again.
                 if matches!(error, PaymentError::Refused { .. }) {
-                    self.ledger.end_purchase(row.id, PurchaseEnd::Failed).await?;
+                    self.grants.end_purchase(row.id, PurchaseEnd::Failed).await?;
                 }
                 Err(error.into())
             }
         }
     }
 
-    /// Carries a webhook's message into the ledger. The webhook may be answered when this returns `Ok`.
+    /// Notes a message; `Some` when it must not be acted on.
     ///
     /// A duplicate is looked at again, because its first delivery may have failed after it was noted.
-    pub async fn handle_event(&self, event: &PaymentEvent) -> Result<Progress, DeskError> {
+    pub async fn accept(&self, event: &PaymentEvent) -> Result<Option<Progress>, DeskError> {
         if event.live != self.live {
             tracing::error!(event = %event.id, live = event.live, "a payment event of the wrong mode arrived");
-            return Ok(Progress::Alarm(Mismatch::LiveMode));
+            return Ok(Some(Progress::Alarm(Mismatch::LiveMode)));
         }
-        let first = self.ledger.note_event(&event.id, &event.kind).await?;
+        let first = self.grants.note_event(&event.id, &event.kind).await?;
         tracing::debug!(event = %event.id, kind = %event.kind, first, "payment event");
+        Ok(None)
+    }
+
+    /// Carries a message about a purchase into the ledger.
+    pub async fn handle_event(&self, event: &PaymentEvent) -> Result<Progress, DeskError> {
+        match self.accept(event).await? {
+            Some(refused) => Ok(refused),
+            None => self.carry(event).await,
+        }
+    }
+
+    /// The same with a message that was accepted.
+    pub(crate) async fn carry(&self, event: &PaymentEvent) -> Result<Progress, DeskError> {
         match self.find(event).await? {
             Some(purchase) => self.look(purchase, event.session.as_deref()).await,
             None => Ok(Progress::Foreign),
@@ -192,7 +215,8 @@ impl PurchaseDesk {
     pub async fn poll_open(&self, limit: u32) -> Result<Polled, DeskError> {
         let mut polled = Polled::default();
         let mut outages = 0;
-        for purchase in self.ledger.open_purchases(self.clock.now() - POLL_AFTER, limit).await? {
+        let now = self.clock.now();
+        for purchase in self.grants.purchases_to_check(now - POLL_AFTER, now, limit).await? {
             let id = purchase.id;
             match self.look_or_give_up(purchase).await {
                 Ok(progress) => {
@@ -231,7 +255,7 @@ impl PurchaseDesk {
 
     async fn find(&self, event: &PaymentEvent) -> Result<Option<Purchase>, StoreError> {
         if let Some(session) = &event.session
-            && let Some(purchase) = self.ledger.purchase_by_session(session).await?
+            && let Some(purchase) = self.grants.purchase_by_session(session).await?
         {
             return Ok(Some(purchase));
         }
@@ -275,10 +299,10 @@ impl PurchaseDesk {
             }
             Ok(Step::Wait) => Ok(Progress::Waiting),
             Ok(Step::End(end)) => {
-                self.ledger.end_purchase(purchase.id, end).await?;
+                self.grants.end_purchase(purchase.id, end).await?;
                 Ok(Progress::Ended(end))
             }
-            Ok(Step::Grant(grant)) => match self.ledger.grant(&grant).await? {
+            Ok(Step::Grant(grant)) => match self.grants.grant(&grant).await? {
                 Granted::Done { account, seq } => {
                     Ok(Progress::Granted { purchase: purchase.id, account, seq })
                 }
@@ -293,7 +317,7 @@ impl PurchaseDesk {
 
     async fn look_or_give_up(&self, purchase: Purchase) -> Result<Progress, DeskError> {
         if purchase.session.is_none() && self.older_than(&purchase, PAGELESS_LIFETIME) {
-            self.ledger.end_purchase(purchase.id, PurchaseEnd::Expired).await?;
+            self.grants.end_purchase(purchase.id, PurchaseEnd::Expired).await?;
             return Ok(Progress::Ended(PurchaseEnd::Expired));
         }
         self.look(purchase, None).await
@@ -310,7 +334,9 @@ impl Polled {
             Progress::Granted { account, seq, .. } => self.granted.push((account, seq)),
             Progress::Ended(_) => self.ended += 1,
             Progress::Alarm(_) => self.alarms += 1,
-            Progress::Waiting | Progress::Already { .. } | Progress::Foreign => self.waiting += 1,
+            Progress::Waiting | Progress::Already { .. } | Progress::Booked(_) | Progress::Foreign => {
+                self.waiting += 1;
+            }
         }
     }
 }

@@ -3,10 +3,24 @@
 //! One row is one movement: debit account, credit account, an amount above zero. Rows are never changed.
 
 use crate::engine::{AccountRef, AccountState, CapId, CreditEntry, HoldKey, OutboxEntry};
-use crate::purchase::{Grant, Granted, NewPurchase, Purchase, PurchaseEnd};
 use async_trait::async_trait;
-use kernel::ids::{AccountId, OrgId, PurchaseId};
+use kernel::ids::AccountId;
 use kernel::{Moment, StoreError};
+
+mod disputes;
+mod purchases;
+mod refunds;
+
+pub use disputes::{DisputeLedger, OrgDisputes};
+pub use purchases::{GrantLedger, PurchaseLedger};
+pub use refunds::RefundLedger;
+
+/// A change of a balance that was born in PostgreSQL: the account's credit number `seq`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Booked {
+    pub account: AccountRef,
+    pub seq: i64,
+}
 
 /// What the ledger knows and the engine must learn; the gateway's side of the ledger.
 #[async_trait]
@@ -77,41 +91,4 @@ pub struct Ingested {
     pub divergences: u64,
     /// The lease was lost; nothing was written.
     pub lost_lease: bool,
-}
-
-/// Purchases: the payment side of the ledger.
-#[async_trait]
-pub trait PurchaseLedger: Send + Sync {
-    /// Records an intended purchase before the payment provider is asked. Twice with one id is once.
-    async fn open_purchase(&self, purchase: &NewPurchase) -> Result<Purchase, StoreError>;
-
-    /// Remembers the payment provider's checkout session.
-    async fn attach_session(
-        &self,
-        org: OrgId,
-        id: PurchaseId,
-        session: &str,
-        url: &str,
-    ) -> Result<(), StoreError>;
-
-    async fn purchase(&self, org: OrgId, id: PurchaseId) -> Result<Option<Purchase>, StoreError>;
-
-    /// Newest first.
-    async fn purchases(&self, org: OrgId, limit: u32) -> Result<Vec<Purchase>, StoreError>;
-
-    /// Finds a purchase by the payment provider's session, across organizations (the webhook has no org).
-    async fn purchase_by_session(&self, session: &str) -> Result<Option<Purchase>, StoreError>;
-
-    /// Purchases still open that were begun before a moment: the poller asks the payment provider about them.
-    async fn open_purchases(&self, begun_before: Moment, limit: u32) -> Result<Vec<Purchase>, StoreError>;
-
-    /// Grants the credits of a paid purchase: clearing → customer (amount) and clearing → fee revenue (fee),
-    /// with the account's next credit sequence. The grant key is the purchase: twice is once.
-    async fn grant(&self, grant: &Grant) -> Result<Granted, StoreError>;
-
-    /// Ends a purchase that will not be paid. A granted one stays granted.
-    async fn end_purchase(&self, id: PurchaseId, end: PurchaseEnd) -> Result<(), StoreError>;
-
-    /// Notes a webhook event; `false` when it was noted before.
-    async fn note_event(&self, event: &str, kind: &str) -> Result<bool, StoreError>;
 }

@@ -7,15 +7,21 @@
 pub mod backlog;
 pub mod credits;
 pub mod desk;
+pub mod dispute;
+pub mod dispute_desk;
 pub mod engine;
 pub mod fees;
 pub mod generation;
 pub mod ledger;
+pub mod mail;
+pub mod money_desk;
 pub mod outcomes;
 pub mod payment;
 pub mod price;
 pub mod purchase;
 pub mod receipt;
+pub mod refund;
+pub mod refund_desk;
 pub mod reports;
 pub mod verify;
 

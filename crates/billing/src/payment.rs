@@ -9,6 +9,10 @@ use async_trait::async_trait;
 use kernel::Cents;
 use kernel::ids::{OrgId, PurchaseId};
 
+mod money_back;
+
+pub use money_back::{DisputeProvider, ProviderRefund, RefundOrder, RefundProvider, RefundStatus};
+
 /// What the customer is sent to pay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckoutOrder {

@@ -48,6 +48,30 @@ impl PurchaseState {
     }
 }
 
+/// How a purchase was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PurchaseKind {
+    /// By a person, on the payment provider's page.
+    Checkout,
+    /// By us, with the card that the customer saved for it.
+    TopUp,
+}
+
+impl PurchaseKind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Checkout => "checkout",
+            Self::TopUp => "top_up",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Checkout, Self::TopUp].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
 /// How an unpaid purchase ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PurchaseEnd {
@@ -62,8 +86,13 @@ pub struct Purchase {
     pub org: OrgId,
     pub member: MemberId,
     pub account: AccountRef,
+    pub kind: PurchaseKind,
     pub amount: Cents,
     pub fee: Cents,
+    /// Debited for refunds that are done or in progress.
+    pub refunded: Cents,
+    /// Debited for disputes that are undecided or lost.
+    pub disputed: Cents,
     pub state: PurchaseState,
     pub session: Option<String>,
     pub checkout_url: Option<String>,
@@ -190,8 +219,11 @@ mod tests {
             org: OrgId::from_uuid(Default::default()),
             member: MemberId::from_uuid(Default::default()),
             account: AccountRef { account: AccountId::from_uuid(Default::default()), shard: 0 },
+            kind: PurchaseKind::Checkout,
             amount: Cents::new(1000),
             fee: Cents::new(80),
+            refunded: Cents::ZERO,
+            disputed: Cents::ZERO,
             state,
             session: Some("cs_1".to_owned()),
             checkout_url: None,

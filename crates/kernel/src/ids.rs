@@ -136,6 +136,10 @@ macro_rules! declare_id {
     };
 }
 
+declare_id!(/// Money of a purchase on its way back to the card.
+    RefundId, "ref_");
+declare_id!(/// A payment that a cardholder disputed.
+    DisputeId, "dsp_");
 declare_id!(/// A paying organization.
     OrgId, "org_");
 declare_id!(/// The credit account of an organization.

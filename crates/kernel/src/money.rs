@@ -172,6 +172,8 @@ impl PicoTotal {
 pub struct Cents(i64);
 
 impl Cents {
+    pub const ZERO: Self = Self(0);
+
     #[must_use]
     pub const fn new(cents: i64) -> Self {
         Self(cents)

@@ -1,7 +1,6 @@
 //! `PaymentProvider` over Stripe Checkout, by async-stripe (why: `docs/adr/0004-async-stripe.md`).
 //!
-//! It carries amounts as given and reads sessions as they are. Saved cards, refunds and disputes are not
-//! its business. Whatever Stripe answers becomes a value or a `PaymentError`; nothing panics.
+//! It carries amounts as given and reads sessions as they are. Refunds and disputes are in `money_back`. Whatever Stripe answers becomes a value or a `PaymentError`; nothing panics.
 
 use crate::config::{ConfigFault, StripeConfig, is_live};
 use crate::failure::{Retry, classify, retry};
@@ -34,7 +33,7 @@ pub(crate) const ORG: &str = "org";
 /// Stripe, or a simulator that speaks like it.
 #[derive(Clone)]
 pub struct StripeClient {
-    client: Client,
+    pub(crate) client: Client,
     live: bool,
 }
 

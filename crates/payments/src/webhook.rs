@@ -113,7 +113,7 @@ fn sign(raw_body: &[u8], timestamp: &str, secret: &SecretString) -> Option<Strin
     Some(hex)
 }
 
-/// What happened, of the kinds that we act on or will.
+/// What happened, of the kinds that we act on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
     CheckoutCompleted,
@@ -123,14 +123,20 @@ pub enum EventKind {
     PaymentSucceeded,
     PaymentFailed,
     ChargeRefunded,
+    RefundCreated,
+    RefundUpdated,
+    RefundFailed,
     DisputeOpened,
+    DisputeUpdated,
+    DisputeWithdrawn,
+    DisputeReinstated,
     DisputeClosed,
     /// Any other, kept as it was written.
     Other(String),
 }
 
 impl EventKind {
-    const NAMES: [(Self, &'static str); 9] = [
+    const NAMES: [(Self, &'static str); 15] = [
         (Self::CheckoutCompleted, "checkout.session.completed"),
         (Self::CheckoutExpired, "checkout.session.expired"),
         (Self::CheckoutLatePaid, "checkout.session.async_payment_succeeded"),
@@ -138,13 +144,23 @@ impl EventKind {
         (Self::PaymentSucceeded, "payment_intent.succeeded"),
         (Self::PaymentFailed, "payment_intent.payment_failed"),
         (Self::ChargeRefunded, "charge.refunded"),
+        (Self::RefundCreated, "refund.created"),
+        (Self::RefundUpdated, "refund.updated"),
+        (Self::RefundFailed, "refund.failed"),
         (Self::DisputeOpened, "charge.dispute.created"),
+        (Self::DisputeUpdated, "charge.dispute.updated"),
+        (Self::DisputeWithdrawn, "charge.dispute.funds_withdrawn"),
+        (Self::DisputeReinstated, "charge.dispute.funds_reinstated"),
         (Self::DisputeClosed, "charge.dispute.closed"),
     ];
 
     fn from_name(name: String) -> Self {
         let known = Self::NAMES.into_iter().find(|(_, known)| *known == name);
         known.map_or(Self::Other(name), |(kind, _)| kind)
+    }
+
+    fn is_refund(&self) -> bool {
+        matches!(self, Self::ChargeRefunded | Self::RefundCreated | Self::RefundUpdated | Self::RefundFailed)
     }
 
     /// Stripe's name for it.
@@ -170,6 +186,8 @@ pub struct WebhookEvent {
     pub session: Option<String>,
     /// The payment (`pi_…`) that the event is about or its object belongs to.
     pub payment: Option<String>,
+    /// The dispute, when the event is about one.
+    pub dispute: Option<String>,
     /// Organization and purchase from our own metadata, when the object carries it.
     pub purchase: Option<(OrgId, PurchaseId)>,
 }
@@ -206,6 +224,7 @@ pub fn parse(raw_body: &[u8]) -> Result<WebhookEvent, EventError> {
         created: envelope.created.as_ref().and_then(Value::as_i64),
         session: if is("checkout.session") { text("/id") } else { None },
         payment,
+        dispute: if is("dispute") { text("/id") } else { None },
         purchase: org.zip(purchase),
     })
 }
@@ -217,6 +236,9 @@ impl From<&WebhookEvent> for PaymentEvent {
             kind: event.kind.as_str().to_owned(),
             live: event.live,
             session: event.session.clone(),
+            payment: event.payment.clone(),
+            dispute: event.dispute.clone(),
+            refund: event.kind.is_refund(),
             purchase: event.purchase,
         }
     }

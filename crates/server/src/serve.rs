@@ -161,7 +161,7 @@ fn start_jobs(house: &House, role: Role, writer: ingest::Ingest) -> anyhow::Resu
     });
     every(&jobs, house, Duration::from_secs(1), |house| async move { sweep::sweep(&house).await });
     every(&jobs, house, Duration::from_secs(1), |house| async move { credits::send(&house).await });
-    every(&jobs, house, Duration::from_secs(20), |house| async move { purchases::poll(&house).await });
+    money_jobs(&jobs, house, &writer);
     keys_jobs(&jobs, house, writer);
     every(&jobs, house, Duration::from_secs(3600), |house| async move { upkeep::partitions(&house).await });
     Ok(jobs)
@@ -175,6 +175,18 @@ fn keys_jobs(jobs: &Jobs, house: &House, writer: ingest::Ingest) {
     });
     every(jobs, house, Duration::from_millis(200), |house| async move { shelf::hear(&house).await });
     every(jobs, house, Duration::from_secs(5), |house| async move { shelf::carry(&house).await });
+}
+
+/// What follows payments: the provider's word, and whom the engine must freeze.
+fn money_jobs(jobs: &Jobs, house: &House, writer: &ingest::Ingest) {
+    every(jobs, house, Duration::from_secs(20), |house| async move { purchases::poll(&house).await });
+    let sweep = Duration::from_secs(300);
+    every(jobs, house, sweep, |house| async move { purchases::sweep_disputes(&house).await });
+    let writer = writer.clone();
+    every(jobs, house, Duration::from_secs(1), move |house| {
+        let writer = writer.clone();
+        async move { purchases::freeze(&house, &writer).await }
+    });
 }
 
 /// A job over the house.

@@ -12,7 +12,10 @@ use accounts::token::TokenSigner;
 use anyhow::Context as _;
 use billing::Credits;
 use billing::desk::PurchaseDesk;
+use billing::dispute_desk::DisputeDesk;
 use billing::fees::{ByokFee, PurchaseFee};
+use billing::money_desk::MoneyDesk;
+use billing::refund_desk::RefundDesk;
 use catalog::ports::PublishedCatalog as _;
 use catalog::{Catalog, Snapshot};
 use gateway::Pipeline;
@@ -103,7 +106,8 @@ pub(crate) async fn build(config: Config, tracing: Tracing) -> anyhow::Result<Ho
     let catalog = Arc::new(Catalog::new(first));
     let payments = Arc::new(StripeClient::new(&stripe_config(&config))?);
     let (purchase_fee, byok_fee) = (store.purchase_fee(now).await?, store.byok_fee(now).await?);
-    let desk = PurchaseDesk::new(payments.clone(), store.clone(), Arc::clone(&clock), payments.live());
+    let live = payments.live();
+    let desk = PurchaseDesk::new(payments.clone(), store.clone(), store.clone(), Arc::clone(&clock), live);
     let registry = Registry::new();
     let lookups = Lookups::register(&registry)?;
     let sources = Sources { keys: store.clone(), shelf: engine.clone(), blocks: engine.clone() };
@@ -153,6 +157,34 @@ impl House {
     /// Credits over one engine connection.
     pub(crate) fn credits(&self, engine: &Arc<RedisEngine>) -> Credits {
         Credits::new(engine.clone(), engine.clone(), self.store.clone(), Arc::clone(&self.clock))
+    }
+
+    /// Refunds over one engine connection.
+    pub(crate) fn refund_desk(&self, engine: &Arc<RedisEngine>) -> RefundDesk {
+        RefundDesk {
+            provider: self.payments.clone(),
+            refunds: self.store.clone(),
+            purchases: self.store.clone(),
+            grants: self.store.clone(),
+            purse: Arc::new(self.credits(engine)),
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
+    /// Every desk of payments over one engine connection.
+    pub(crate) fn money_desk(&self, engine: &Arc<RedisEngine>) -> MoneyDesk {
+        MoneyDesk {
+            purchases: self.desk.clone(),
+            refunds: self.refund_desk(engine),
+            disputes: DisputeDesk {
+                provider: self.payments.clone(),
+                disputes: self.store.clone(),
+                grants: self.store.clone(),
+                clock: Arc::clone(&self.clock),
+                live: self.payments.live(),
+                site: self.config.site_url.clone(),
+            },
+        }
     }
 
     pub(crate) fn doorkeeper(&self) -> Doorkeeper {

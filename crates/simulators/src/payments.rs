@@ -1,7 +1,7 @@
 //! A payment provider with the part of Stripe's API that selling credits needs: Checkout sessions with a
 //! hosted page, what a payment leaves behind, events, and signed webhooks with faults on demand.
 //!
-//! One file in `objects/` per kind of object. Cards, refunds, disputes and 3-D Secure are not simulated.
+//! One file in `objects/` per kind of object. Evidence of disputes, payouts and subscriptions are not simulated.
 
 mod actions;
 mod api;
@@ -10,6 +10,7 @@ mod failure;
 mod form;
 mod idempotency;
 mod listing;
+mod money_back;
 mod objects;
 mod page;
 mod signature;

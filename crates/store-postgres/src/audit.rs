@@ -2,6 +2,7 @@
 //!
 //! Each file asks one kind of question; each question counts every breach and names up to ten.
 
+mod money_back;
 mod movements;
 mod prices;
 mod purchases;
@@ -66,6 +67,14 @@ impl Breaches {
         if self.lines.len() < NAMED {
             self.lines.push(line);
         }
+    }
+
+    /// Breaches that a query has counted and named in part.
+    fn add_all(&mut self, found: Vec<Breach>) {
+        let total = found.first().map_or(0, |breach| u64::try_from(breach.total).unwrap_or(u64::MAX));
+        let counted = self.count.saturating_add(total);
+        found.into_iter().for_each(|breach| self.add(breach.line));
+        self.count = counted;
     }
 }
 

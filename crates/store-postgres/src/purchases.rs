@@ -4,8 +4,8 @@ use crate::PgStore;
 use crate::convert::{nano, plus, shard};
 use crate::error::Named as _;
 use async_trait::async_trait;
-use billing::ledger::PurchaseLedger;
-use billing::purchase::{Grant, Granted, NewPurchase, Purchase, PurchaseEnd, PurchaseState};
+use billing::ledger::{GrantLedger, PurchaseLedger};
+use billing::purchase::{Grant, Granted, NewPurchase, Purchase, PurchaseEnd, PurchaseKind, PurchaseState};
 use kernel::ids::{AccountId, MemberId, OrgId, PurchaseId};
 use kernel::{AccountRef, Cents, Moment, NanoUsd, StoreError};
 use sqlx::{Postgres, Transaction};
@@ -17,8 +17,11 @@ struct Row {
     member_id: Uuid,
     account_id: Uuid,
     shard: i16,
+    kind: String,
     amount_cents: i64,
     fee_cents: i64,
+    refunded_cents: i64,
+    disputed_cents: i64,
     state: String,
     session: Option<String>,
     checkout_url: Option<String>,
@@ -31,13 +34,18 @@ impl Row {
     fn purchase(self) -> Result<Purchase, StoreError> {
         let state = PurchaseState::parse(&self.state)
             .ok_or_else(|| StoreError::corrupt(format!("purchase.state of {}: {}", self.id, self.state)))?;
+        let kind = PurchaseKind::parse(&self.kind)
+            .ok_or_else(|| StoreError::corrupt(format!("purchase.kind of {}: {}", self.id, self.kind)))?;
         Ok(Purchase {
             id: PurchaseId::from_uuid(self.id),
             org: OrgId::from_uuid(self.org_id),
             member: MemberId::from_uuid(self.member_id),
             account: AccountRef { account: AccountId::from_uuid(self.account_id), shard: shard(self.shard)? },
+            kind,
             amount: Cents::new(self.amount_cents),
             fee: Cents::new(self.fee_cents),
+            refunded: Cents::new(self.refunded_cents),
+            disputed: Cents::new(self.disputed_cents),
             state,
             session: self.session,
             checkout_url: self.checkout_url,
@@ -101,8 +109,9 @@ impl PurchaseLedger for PgStore {
     async fn purchase(&self, org: OrgId, id: PurchaseId) -> Result<Option<Purchase>, StoreError> {
         let row = sqlx::query_as!(
             Row,
-            "SELECT p.id, p.org_id, p.member_id, p.account_id, a.shard, p.amount_cents, p.fee_cents, p.state, p.session,
-                    p.checkout_url, p.payment, p.created_at, p.granted_at
+            "SELECT p.id, p.org_id, p.member_id, p.account_id, a.shard, p.kind, p.amount_cents, p.fee_cents,
+                    p.refunded_cents, p.disputed_cents, p.state, p.session, p.checkout_url, p.payment, p.created_at,
+                    p.granted_at
              FROM purchase p JOIN account a ON a.id = p.account_id WHERE p.org_id = $1 AND p.id = $2",
             org.uuid(),
             id.uuid()
@@ -116,8 +125,9 @@ impl PurchaseLedger for PgStore {
     async fn purchases(&self, org: OrgId, limit: u32) -> Result<Vec<Purchase>, StoreError> {
         let rows = sqlx::query_as!(
             Row,
-            "SELECT p.id, p.org_id, p.member_id, p.account_id, a.shard, p.amount_cents, p.fee_cents, p.state, p.session,
-                    p.checkout_url, p.payment, p.created_at, p.granted_at
+            "SELECT p.id, p.org_id, p.member_id, p.account_id, a.shard, p.kind, p.amount_cents, p.fee_cents,
+                    p.refunded_cents, p.disputed_cents, p.state, p.session, p.checkout_url, p.payment, p.created_at,
+                    p.granted_at
              FROM purchase p JOIN account a ON a.id = p.account_id
              WHERE p.org_id = $1 ORDER BY p.id DESC LIMIT $2",
             org.uuid(),
@@ -128,12 +138,16 @@ impl PurchaseLedger for PgStore {
         .named("purchases")?;
         rows.into_iter().map(Row::purchase).collect()
     }
+}
 
+#[async_trait]
+impl GrantLedger for PgStore {
     async fn purchase_by_session(&self, session: &str) -> Result<Option<Purchase>, StoreError> {
         let row = sqlx::query_as!(
             Row,
-            "SELECT p.id, p.org_id, p.member_id, p.account_id, a.shard, p.amount_cents, p.fee_cents, p.state, p.session,
-                    p.checkout_url, p.payment, p.created_at, p.granted_at
+            "SELECT p.id, p.org_id, p.member_id, p.account_id, a.shard, p.kind, p.amount_cents, p.fee_cents,
+                    p.refunded_cents, p.disputed_cents, p.state, p.session, p.checkout_url, p.payment, p.created_at,
+                    p.granted_at
              FROM purchase p JOIN account a ON a.id = p.account_id WHERE p.session = $1",
             session
         )
@@ -143,19 +157,63 @@ impl PurchaseLedger for PgStore {
         row.map(Row::purchase).transpose()
     }
 
-    async fn open_purchases(&self, begun_before: Moment, limit: u32) -> Result<Vec<Purchase>, StoreError> {
+    async fn purchase_by_id(&self, id: PurchaseId) -> Result<Option<Purchase>, StoreError> {
+        let row = sqlx::query_as!(
+            Row,
+            "SELECT p.id, p.org_id, p.member_id, p.account_id, a.shard, p.kind, p.amount_cents, p.fee_cents,
+                    p.refunded_cents, p.disputed_cents, p.state, p.session, p.checkout_url, p.payment, p.created_at,
+                    p.granted_at
+             FROM purchase p JOIN account a ON a.id = p.account_id WHERE p.id = $1",
+            id.uuid()
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .named("purchase_by_id")?;
+        row.map(Row::purchase).transpose()
+    }
+
+    async fn purchase_by_payment(&self, payment: &str) -> Result<Option<Purchase>, StoreError> {
+        let row = sqlx::query_as!(
+            Row,
+            "SELECT p.id, p.org_id, p.member_id, p.account_id, a.shard, p.kind, p.amount_cents, p.fee_cents,
+                    p.refunded_cents, p.disputed_cents, p.state, p.session, p.checkout_url, p.payment, p.created_at,
+                    p.granted_at
+             FROM purchase p JOIN account a ON a.id = p.account_id WHERE p.payment = $1",
+            payment
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .named("purchase_by_payment")?;
+        row.map(Row::purchase).transpose()
+    }
+
+    /// An old purchase is asked about less often, so that many abandoned ones leave room for the others.
+    async fn purchases_to_check(
+        &self,
+        begun_before: Moment,
+        now: Moment,
+        limit: u32,
+    ) -> Result<Vec<Purchase>, StoreError> {
         let rows = sqlx::query_as!(
             Row,
-            "SELECT p.id, p.org_id, p.member_id, p.account_id, a.shard, p.amount_cents, p.fee_cents, p.state, p.session,
-                    p.checkout_url, p.payment, p.created_at, p.granted_at
-             FROM purchase p JOIN account a ON a.id = p.account_id
-             WHERE p.state = 'open' AND p.created_at < $1 ORDER BY p.created_at LIMIT $2",
+            "WITH due AS (
+                 UPDATE purchase SET checked_at = $2 WHERE id IN (
+                     SELECT id FROM purchase
+                     WHERE state = 'open' AND created_at < $1 AND created_at + interval '72 hours' > $2
+                       AND coalesce(checked_at, created_at) + least((coalesce(checked_at, created_at) - created_at) / 10, interval '1 hour') < $2
+                     ORDER BY coalesce(checked_at, created_at) LIMIT $3 FOR UPDATE SKIP LOCKED)
+                 RETURNING *)
+             SELECT p.id, p.org_id, p.member_id, p.account_id, a.shard, p.kind, p.amount_cents, p.fee_cents,
+                    p.refunded_cents, p.disputed_cents, p.state, p.session, p.checkout_url, p.payment, p.created_at,
+                    p.granted_at
+             FROM due p JOIN account a ON a.id = p.account_id ORDER BY p.id",
             begun_before,
+            now,
             i64::from(limit)
         )
         .fetch_all(&self.pool)
         .await
-        .named("open_purchases")?;
+        .named("purchases_to_check")?;
         rows.into_iter().map(Row::purchase).collect()
     }
 

@@ -20,6 +20,8 @@ mod malformed;
 #[cfg(test)]
 mod malformed_bodies;
 #[cfg(test)]
+mod money_back;
+#[cfg(test)]
 mod outage;
 #[cfg(test)]
 mod outcomes;

@@ -9,8 +9,9 @@ use accounts::Role;
 use actix_web::http::StatusCode;
 use actix_web::web;
 use askama::Template;
+use billing::dispute::{Dispute, DisputeState};
 use billing::fees::{PurchaseFee, PurchaseQuote};
-use billing::ledger::PurchaseLedger;
+use billing::ledger::{OrgDisputes, PurchaseLedger};
 use billing::purchase::{Purchase, PurchaseState};
 use kernel::{Cents, NanoUsd};
 
@@ -81,12 +82,40 @@ impl QuoteText {
     }
 }
 
+/// A dispute as its customer is told of it.
+struct DisputeText {
+    headline: String,
+    advice: &'static str,
+}
+
+impl DisputeText {
+    /// `None` for what holds nobody any more.
+    fn new(dispute: &Dispute) -> Option<Self> {
+        let amount = format::card(dispute.amount);
+        match dispute.state {
+            DisputeState::Open => Some(Self {
+                headline: format!("A payment of {amount} is disputed at your bank: this account is frozen."),
+                advice: "Calls are refused and automatic top-up is off until it is decided. If it was a mistake, ask your bank to withdraw it.",
+            }),
+            DisputeState::Lost if dispute.frozen => Some(Self {
+                headline: format!(
+                    "The dispute of {amount} was decided for the cardholder: this account is frozen."
+                ),
+                advice: "Write to support to use it again.",
+            }),
+            _ => None,
+        }
+    }
+}
+
 /// Step one.
 #[derive(Template)]
 #[template(path = "credits.html")]
 struct CreditsPage {
     frame: Frame,
     balance: BalanceText,
+    /// Disputed payments that hold the account.
+    disputes: Vec<DisputeText>,
     /// Money set aside for calls in flight; empty when there is none.
     held: String,
     offers: Vec<Offer>,
@@ -103,8 +132,12 @@ pub(crate) async fn show(
     visit: Visit,
     fee: web::Data<PurchaseFee>,
     ledger: web::Data<dyn PurchaseLedger>,
+    disputes: web::Data<dyn OrgDisputes>,
 ) -> Answer {
-    page(&credits_page(&visit, &fee, ledger.get_ref(), "", String::new()).await?)
+    let mut shown = credits_page(&visit, &fee, ledger.get_ref(), "", String::new()).await?;
+    let found = disputes.disputes_of(visit.signed()?.org.id).await?;
+    shown.disputes = found.iter().filter_map(DisputeText::new).collect();
+    page(&shown)
 }
 
 /// The address of a sent form, opened by hand or by reloading a page of trouble.
@@ -125,6 +158,7 @@ async fn credits_page(
     Ok(CreditsPage {
         frame: visit.frame("Credits"),
         balance: visit.balance_text(),
+        disputes: Vec::new(),
         held: held.map(|balance| format::exact(balance.reserved)).unwrap_or_default(),
         offers: OFFERS.into_iter().filter_map(|cents| offer(fee, Cents::new(cents))).collect(),
         custom: custom.to_owned(),

@@ -2,6 +2,7 @@
 //! itself when the payment provider's word arrives; coming back to it grants nothing.
 
 use super::credits::{PurchaseRow, WHO_BUYS, quote};
+use super::refunds::{self, RefundPart};
 use crate::format;
 use crate::frame::{BalanceText, Frame, Notice, page, see_other};
 use crate::trouble::{Answer, Trouble};
@@ -13,6 +14,7 @@ use billing::fees::PurchaseFee;
 use billing::ledger::PurchaseLedger;
 use billing::payment::{CheckoutOrder, PaymentError, PaymentProvider};
 use billing::purchase::{NewPurchase, Purchase, PurchaseState};
+use billing::refund_desk::RefundDesk;
 use kernel::ids::PurchaseId;
 use kernel::{Clock, Entropy};
 
@@ -28,6 +30,7 @@ struct PurchasePage {
     cancelled: bool,
     checkout_url: String,
     granted_at: String,
+    refund: RefundPart,
 }
 
 impl PurchasePage {
@@ -84,7 +87,7 @@ pub(crate) async fn begin(
         Err(PaymentError::Refused { message }) => {
             Err(Trouble::Invalid(format!("The payment provider refused: {message}")))
         }
-        Err(error) => Err(Trouble::Unavailable(error.to_string())),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -93,6 +96,8 @@ pub(crate) async fn begin(
 pub(crate) struct Return {
     #[serde(default)]
     cancelled: String,
+    #[serde(default)]
+    refund: String,
 }
 
 pub(crate) async fn show(
@@ -100,13 +105,17 @@ pub(crate) async fn show(
     path: web::Path<String>,
     query: web::Query<Return>,
     ledger: web::Data<dyn PurchaseLedger>,
+    desk: web::Data<RefundDesk>,
 ) -> Answer {
     let purchase = find(&visit, &path, ledger.get_ref()).await?;
+    let refund = RefundPart::of(&desk, &purchase).await?;
     let granted = purchase.state == PurchaseState::Granted;
     let notice = granted
         .then(|| Notice::good(format!("{} of credits are on your account.", format::card(purchase.amount))));
+    let notice = if query.refund.is_empty() { notice } else { refunds::notice(&refund) };
     page(&PurchasePage {
         frame: visit.frame("Your purchase").noting(notice),
+        refund,
         row: PurchaseRow::new(&purchase),
         state: purchase.state,
         balance: visit.balance_text(),

@@ -7,6 +7,8 @@
 mod catalog;
 #[path = "fakes/ledger.rs"]
 mod ledger;
+#[path = "fakes/money.rs"]
+mod money;
 #[path = "fakes/people.rs"]
 mod people;
 #[path = "fakes/world.rs"]

@@ -2,7 +2,7 @@
 //! ledger failing before and after their work. In the end what was rightly paid is granted exactly once.
 
 use super::*;
-use crate::purchase::Grant;
+use crate::purchase::{Grant, PurchaseKind};
 use async_trait::async_trait;
 use kernel::clock::FixedClock;
 use kernel::ids::{AccountId, MemberId};
@@ -136,14 +136,31 @@ impl PurchaseLedger for Books {
     async fn purchases(&self, _org: OrgId, _limit: u32) -> Result<Vec<Purchase>, StoreError> {
         Ok(self.rows.lock().await.values().cloned().collect())
     }
+}
 
+#[async_trait]
+impl GrantLedger for Books {
     async fn purchase_by_session(&self, session: &str) -> Result<Option<Purchase>, StoreError> {
         self.faults.ledger().await?;
         let rows = self.rows.lock().await;
         Ok(rows.values().find(|row| row.session.as_deref() == Some(session)).cloned())
     }
 
-    async fn open_purchases(&self, begun_before: Moment, limit: u32) -> Result<Vec<Purchase>, StoreError> {
+    async fn purchase_by_id(&self, id: PurchaseId) -> Result<Option<Purchase>, StoreError> {
+        Ok(self.rows.lock().await.get(&id).cloned())
+    }
+
+    async fn purchase_by_payment(&self, payment: &str) -> Result<Option<Purchase>, StoreError> {
+        let rows = self.rows.lock().await;
+        Ok(rows.values().find(|row| row.payment.as_deref() == Some(payment)).cloned())
+    }
+
+    async fn purchases_to_check(
+        &self,
+        begun_before: Moment,
+        _now: Moment,
+        limit: u32,
+    ) -> Result<Vec<Purchase>, StoreError> {
         self.faults.ledger().await?;
         let rows = self.rows.lock().await;
         let open = rows.values().filter(|r| r.state == PurchaseState::Open && r.created_at < begun_before);
@@ -192,8 +209,11 @@ fn row_of(new: &NewPurchase) -> Purchase {
         org: new.org,
         member: new.member,
         account: AccountRef { account: AccountId::from_uuid(new.org.uuid()), shard: 0 },
+        kind: PurchaseKind::Checkout,
         amount: new.amount,
         fee: new.fee,
+        refunded: Cents::new(0),
+        disputed: Cents::new(0),
         state: PurchaseState::Open,
         session: None,
         checkout_url: None,
@@ -251,7 +271,7 @@ impl World {
             faults: faults.clone(),
             guarded,
         });
-        let desk = PurchaseDesk::new(provider.clone(), books.clone(), clock.clone(), false);
+        let desk = PurchaseDesk::new(provider.clone(), books.clone(), books.clone(), clock.clone(), false);
         let (begun, deeds, wire, tally) = Default::default();
         Self { rng, clock, provider, books, faults, desk, begun, deeds, wire, tally }
     }
@@ -330,6 +350,9 @@ impl World {
             kind: "something happened".to_owned(),
             live: false,
             session: (form != 0).then(|| format!("cs_{}", new.id)),
+            payment: None,
+            dispute: None,
+            refund: false,
             purchase: (form != 1).then_some((new.org, new.id)),
         }
     }
@@ -503,7 +526,13 @@ async fn a_refused_purchase_has_failed_and_says_so_the_next_time() {
     let world = World::new(2, true);
     world.faults.one_in.store(0, Ordering::SeqCst);
     let provider = Provider { pages: Mutex::default(), faults: world.faults.clone(), refuses: true };
-    let desk = PurchaseDesk::new(Arc::new(provider), world.books.clone(), world.clock.clone(), false);
+    let desk = PurchaseDesk::new(
+        Arc::new(provider),
+        world.books.clone(),
+        world.books.clone(),
+        world.clock.clone(),
+        false,
+    );
     let mut scribe = World::new(3, true);
     let begin = BeginPurchase {
         purchase: scribe.new_purchase(),
@@ -524,6 +553,9 @@ async fn events_of_the_wrong_mode_or_about_nothing_of_ours_change_nothing() {
         kind: "checkout.session.completed".to_owned(),
         live,
         session: Some("cs_somebody_else".to_owned()),
+        payment: None,
+        dispute: None,
+        refund: false,
         purchase: None,
     };
     let wrong = world.desk.handle_event(&event(true)).await.unwrap();
@@ -569,7 +601,13 @@ async fn a_poll_ends_early_when_the_provider_is_out_and_passes_over_one_odd_purc
 
     let out = Arc::new(Faults { rng: world.rng.clone(), one_in: 1.into(), seen: 0.into() });
     let provider = Provider { pages: Mutex::default(), faults: out.clone(), refuses: false };
-    let desk = PurchaseDesk::new(Arc::new(provider), world.books.clone(), world.clock.clone(), false);
+    let desk = PurchaseDesk::new(
+        Arc::new(provider),
+        world.books.clone(),
+        world.books.clone(),
+        world.clock.clone(),
+        false,
+    );
     assert_eq!(desk.poll_open(1000).await.unwrap(), Polled { failed: OUTAGES_MAX, ..Polled::default() });
     assert_eq!(out.seen.load(Ordering::SeqCst), OUTAGES_MAX);
 

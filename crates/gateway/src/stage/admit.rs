@@ -210,7 +210,11 @@ impl Cashier {
             }
             Reserved::Frozen => Refusal::new(
                 Kind::PermissionDenied,
-                "This organization is frozen, usually because of a disputed payment. Write to support.",
+                format!(
+                    "This organization is frozen because a payment was disputed at the bank. Calls are accepted again \
+                     when the dispute is withdrawn or settled: see {}/credits, or write to support.",
+                    self.site_url
+                ),
             )
             .with("reason", "frozen"),
             Reserved::Duplicate(_) | Reserved::Closed | Reserved::Granted(_) => {

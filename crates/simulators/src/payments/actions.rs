@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::Desk;
 use super::failure::Failure;
 use super::form::Params;
+use super::objects::balance_transaction::Kind;
 use super::objects::charge::{DECLINE_MESSAGE, Try, Verdict};
 use super::objects::payment_intent::Purpose;
 use super::objects::{
@@ -40,7 +41,7 @@ impl Desk {
 }
 
 impl Act<'_> {
-    fn tell(&mut self, kind: &str, object: &Value) {
+    pub(crate) fn tell(&mut self, kind: &str, object: &Value) {
         let news = event::build(&self.mint, kind, object);
         self.store.put(news.clone());
         self.events.push(news);
@@ -121,7 +122,7 @@ impl Act<'_> {
         let (mut intent, mut charge) = self.try_card(&session, &email, Verdict::Approved);
         let amount =
             intent.get("amount").and_then(Value::as_i64).ok_or_else(|| Failure::internal("No amount."))?;
-        let transaction = balance_transaction::build(&self.mint, &charge, amount);
+        let transaction = balance_transaction::build(&self.mint, Kind::Charge, &charge, amount);
         set(&mut charge, [("balance_transaction", json!(text(&transaction, "/id")))]);
         set(
             &mut intent,

@@ -19,7 +19,8 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .route("/v1/checkout/sessions", web::post().to(create_session))
         .route("/v1/checkout/sessions/{id}/expire", web::post().to(expire_session))
         .route("/v1/checkout/sessions/{id}/line_items", web::get().to(session_lines))
-        .route("/v1/customers", web::post().to(create_customer));
+        .route("/v1/customers", web::post().to(create_customer))
+        .route("/v1/refunds", web::post().to(create_refund));
     for (path, kind) in [
         ("/v1/checkout/sessions", "checkout.session"),
         ("/v1/payment_intents", "payment_intent"),
@@ -27,6 +28,8 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         ("/v1/events", "event"),
         ("/v1/balance_transactions", "balance_transaction"),
         ("/v1/customers", "customer"),
+        ("/v1/refunds", "refund"),
+        ("/v1/disputes", "dispute"),
     ] {
         let list = move |desk: web::Data<Desk>, request: HttpRequest| async move {
             answer(&desk, &request, request.query_string(), |act, params| {
@@ -67,6 +70,10 @@ async fn session_lines(desk: web::Data<Desk>, request: HttpRequest) -> HttpRespo
 
 async fn create_customer(desk: web::Data<Desk>, request: HttpRequest, body: String) -> HttpResponse {
     answer(&desk, &request, &body, |act, params| act.create_customer(params))
+}
+
+async fn create_refund(desk: web::Data<Desk>, request: HttpRequest, body: String) -> HttpResponse {
+    answer(&desk, &request, &body, |act, params| act.create_refund(params))
 }
 
 /// Routes that neither this simulator nor the real service knows.

@@ -21,6 +21,9 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .route("/_control/deliveries", web::get().to(deliveries))
         .route("/_control/pay/{id}", web::post().to(pay))
         .route("/_control/decline/{id}", web::post().to(decline))
+        .route("/_control/dispute/{id}", web::post().to(dispute))
+        .route("/_control/disputes/{id}/{status}", web::post().to(move_dispute))
+        .route("/_control/refunds/{id}/fail", web::post().to(fail_refund))
         .route("/_control/redeliver/{id}", web::post().to(redeliver));
 }
 
@@ -106,6 +109,28 @@ async fn pay(desk: web::Data<Desk>, id: web::Path<String>) -> HttpResponse {
 
 async fn decline(desk: web::Data<Desk>, id: web::Path<String>) -> HttpResponse {
     shown(desk.act(|act| act.decline(&id, None)))
+}
+
+/// How a dispute begins; all of the payment, and with money withdrawn, unless said otherwise.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Opened {
+    amount: Option<i64>,
+    #[serde(default)]
+    inquiry: bool,
+}
+
+async fn dispute(desk: web::Data<Desk>, id: web::Path<String>, how: web::Query<Opened>) -> HttpResponse {
+    shown(desk.act(|act| act.open_dispute(&id, how.amount, how.inquiry)))
+}
+
+async fn move_dispute(desk: web::Data<Desk>, path: web::Path<(String, String)>) -> HttpResponse {
+    let (id, status) = path.into_inner();
+    shown(desk.act(|act| act.move_dispute(&id, &status)))
+}
+
+async fn fail_refund(desk: web::Data<Desk>, id: web::Path<String>) -> HttpResponse {
+    shown(desk.act(|act| act.fail_refund(&id)))
 }
 
 async fn redeliver(desk: web::Data<Desk>, id: web::Path<String>) -> HttpResponse {

@@ -9,7 +9,8 @@ use super::store::Store;
 const MOST_PER_PAGE: i64 = 100;
 const DEEPEST_EXPANSION: usize = 4;
 /// Filters by equality, where an object has the field.
-const FILTERS: [&str; 7] = ["customer", "payment_intent", "status", "type", "source", "email", "currency"];
+const FILTERS: [&str; 8] =
+    ["charge", "customer", "payment_intent", "status", "type", "source", "email", "currency"];
 
 /// One page of the objects of a kind, newest first. `url` is the list's own path.
 pub(crate) fn page(store: &Store, kind: &str, url: &str, params: &Params) -> Result<Value, Failure> {

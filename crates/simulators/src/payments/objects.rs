@@ -5,9 +5,11 @@ pub(crate) mod balance_transaction;
 pub(crate) mod charge;
 pub(crate) mod checkout_session;
 pub(crate) mod customer;
+pub(crate) mod dispute;
 pub(crate) mod event;
 pub(crate) mod line_item;
 pub(crate) mod payment_intent;
+pub(crate) mod refund;
 
 use kernel::rng::Entropy;
 use serde_json::Value;

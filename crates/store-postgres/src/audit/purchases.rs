@@ -26,6 +26,7 @@ pub(super) async fn check(tx: Tx<'_, '_>) -> Result<Finding, StoreError> {
     let rules = rules(tx).await?;
     let mut breaches = Breaches::default();
     strangers(tx, &mut breaches).await?;
+    super::money_back::check(tx, &mut breaches).await?;
     let mut checked: i64 = 0;
     let mut rows = sqlx::query_as!(
         Row,
@@ -47,7 +48,7 @@ pub(super) async fn check(tx: Tx<'_, '_>) -> Result<Finding, StoreError> {
             breaches.add(line);
         }
     }
-    let rule = "a granted purchase credited its amount exactly once with the fee of its day; no other purchase moved money";
+    let rule = "a granted purchase credited its amount exactly once with the fee of its day, at most what was paid went back, and nothing else moved money";
     Ok(Rule { id: "I12", rule, checked }.finding(breaches.count, breaches.lines))
 }
 

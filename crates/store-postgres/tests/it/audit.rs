@@ -1,12 +1,15 @@
 //! The proof of the books: clean books pass, and each planted fault is found by its invariant.
 
-use crate::database::with_db;
+use crate::database::{noon, with_db};
 use crate::world::{Call, World, record};
+use billing::dispute::{Advance, DisputeState};
 use billing::engine::Ticket;
-use billing::ledger::IngestLedger as _;
+use billing::ledger::{DisputeLedger as _, IngestLedger as _, RefundLedger as _};
+use billing::refund::{NewRefund, RefundEnd, Requester};
 use billing::verify::LedgerAudit as _;
-use kernel::NanoUsd;
-use kernel::ids::ProviderKeyId;
+use kernel::ids::{ProviderKeyId, RefundId};
+use kernel::rng::SystemEntropy;
+use kernel::{Cents, NanoUsd};
 
 /// Books with every kind of row in them.
 async fn books(world: &World) {
@@ -14,6 +17,7 @@ async fn books(world: &World) {
     world.buy(2500).await;
     let open = world.new_purchase(700);
     billing::ledger::PurchaseLedger::open_purchase(world.store(), &open).await.unwrap();
+    went_back(world).await;
     let mut engine = world.engine().await;
     let mut own = record(world, 1000, 10, None);
     own.provider_key = Some(ProviderKeyId::from_uuid(uuid::Uuid::from_u128(1)));
@@ -26,6 +30,38 @@ async fn books(world: &World) {
     calls.push(Call::settled(world, 9, 9).swept(world, 4_000));
     let batch: Vec<_> = calls.iter().map(|call| engine.close(world, call)).collect();
     world.store().ingest(world.lease, &batch).await.unwrap();
+}
+
+/// One refund done, one given back, one dispute lost with a debt, another won.
+async fn went_back(world: &World) {
+    let store = world.store();
+    let purchases =
+        [world.buy(1100).await, world.buy(1200).await, world.buy(1300).await, world.buy(1400).await];
+    for (purchase, cents, end) in [
+        (purchases[0], 300, RefundEnd::Done { provider_id: "re_1".to_owned() }),
+        (purchases[1], 400, RefundEnd::Reversed { provider_id: None, why: "no".to_owned() }),
+    ] {
+        let new = NewRefund {
+            id: RefundId::new(world.db.clock.as_ref(), &SystemEntropy),
+            org: world.org.id,
+            purchase,
+            amount: Cents::new(cents),
+            by: Requester::Member(world.member),
+            reason: "a test".to_owned(),
+            at: noon(),
+        };
+        store.open_refund(&new).await.unwrap();
+        store.finish_refund(new.id, &end, noon()).await.unwrap();
+    }
+    for (purchase, id, to) in
+        [(purchases[2], "du_1", DisputeState::Won), (purchases[3], "du_2", DisputeState::Lost)]
+    {
+        let letter = billing::mail::dispute(to, Cents::new(500), "https://farebox.example");
+        let (provider_id, reason) = (id.to_owned(), "fraudulent".to_owned());
+        let advance =
+            Advance { provider_id, purchase, amount: Cents::new(500), to, reason, letter, at: noon() };
+        store.advance_dispute(&advance).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -92,6 +128,19 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("UPDATE purchase SET fee_cents = fee_cents + 1 WHERE state = 'open'", &["I12"]),
     ("UPDATE purchase SET state = 'granted', payment = 'x', granted_at = now() WHERE state = 'open'", &["I12", "I22"]),
     ("DELETE FROM ledger_movement WHERE class = 'fee'", &["I12"]),
+    ("UPDATE refund SET amount_cents = amount_cents + 1 WHERE state = 'done'", &["I12"]),
+    ("DELETE FROM refund WHERE state = 'reversed'", &["I12"]),
+    ("UPDATE refund SET state = 'rejected' WHERE state = 'done'", &["I12"]),
+    ("UPDATE purchase SET refunded_cents = refunded_cents + 1 WHERE refunded_cents > 0", &["I12"]),
+    ("UPDATE dispute SET amount_cents = amount_cents - 1 WHERE state = 'lost'", &["I12"]),
+    ("UPDATE purchase SET disputed_cents = 0 WHERE disputed_cents > 0", &["I12"]),
+    ("DELETE FROM ledger_movement WHERE class = 'refund'", &["I1", "I12"]),
+    ("DELETE FROM ledger_movement WHERE class = 'dispute'", &["I1", "I12"]),
+    ("UPDATE account_state SET frozen = false", &["I12"]),
+    (
+        "UPDATE credit_outbox SET delta_nano_usd = delta_nano_usd - 1 WHERE reason = 'refund' AND delta_nano_usd < 0",
+        &["I1", "I12", "I22"],
+    ),
     ("UPDATE generation SET uncollected_nano_usd = 0 WHERE uncollected_nano_usd > 0", &["I3", "I15"]),
     ("UPDATE generation SET amount_nano_usd = amount_nano_usd + 1 WHERE closing = 2 AND ticket = 0", &["I15", "I16"]),
     ("UPDATE generation SET prompt_tokens = prompt_tokens + 1 WHERE closing = 2", &["I16"]),
@@ -106,7 +155,7 @@ const FAULTS: &[(&str, &[&str])] = &[
          INSERT INTO ledger_movement (id, class, day, debit, credit, amount_nano_usd, txn, booked_at)
          SELECT p.id, 'promo', uuid7_day(p.id), platform_account('promo_cost', ''), p.account_id, 5, p.id, now()
          FROM purchase p LIMIT 1",
-        &["I22"],
+        &["I12", "I22"],
     ),
 ];
 

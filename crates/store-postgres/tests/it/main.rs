@@ -13,6 +13,8 @@ mod keys;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
+mod money_back;
+#[cfg(test)]
 mod people;
 #[cfg(test)]
 mod price_list;

@@ -2,7 +2,7 @@
 
 use crate::database::{noon, with_db};
 use crate::world::World;
-use billing::ledger::{Ledger as _, PurchaseLedger as _};
+use billing::ledger::{GrantLedger as _, Ledger as _, PurchaseLedger as _};
 use billing::purchase::{Grant, Granted, NewPurchase, PurchaseEnd, PurchaseState};
 use kernel::ids::PurchaseId;
 use kernel::{Cents, StoreErrorKind};
@@ -100,10 +100,10 @@ async fn an_ended_purchase_that_was_paid_after_all_is_granted() {
         let new = world.new_purchase(1000);
         store.open_purchase(&new).await.unwrap();
         let later = noon() + chrono::Duration::minutes(1);
-        assert_eq!(store.open_purchases(later, 10).await.unwrap().len(), 1);
-        assert!(store.open_purchases(noon(), 10).await.unwrap().is_empty());
+        assert_eq!(store.purchases_to_check(later, later, 10).await.unwrap().len(), 1);
+        assert!(store.purchases_to_check(noon(), later, 10).await.unwrap().is_empty());
         store.end_purchase(new.id, PurchaseEnd::Expired).await.unwrap();
-        assert!(store.open_purchases(later, 10).await.unwrap().is_empty());
+        assert!(store.purchases_to_check(later, later, 10).await.unwrap().is_empty());
         let grant = Grant { purchase: new.id, payment: "pi_1".to_owned(), at: noon() };
         assert!(matches!(store.grant(&grant).await.unwrap(), Granted::Done { .. }));
         store.end_purchase(new.id, PurchaseEnd::Failed).await.unwrap();

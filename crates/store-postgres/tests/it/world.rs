@@ -5,7 +5,7 @@ use crate::database::{Db, noon};
 use accounts::ports::{NewPerson, People as _, SignUp};
 use accounts::{Email, OrgSummary};
 use billing::engine::{CapId, CapPeriod, CapWindow, ClosedBy, HoldKey, OutboxEntry, Ticket};
-use billing::ledger::{IngestLedger as _, Ledger as _, PurchaseLedger as _};
+use billing::ledger::{GrantLedger as _, IngestLedger as _, Ledger as _, PurchaseLedger as _};
 use billing::price::{self, Extras};
 use billing::purchase::{Grant, Granted, NewPurchase};
 use billing::{GenerationRecord, HoldOwner};

@@ -7,14 +7,12 @@ use billing::engine::{
 };
 use billing::ledger::{Ledger, PurchaseLedger};
 use billing::payment::{CheckoutOrder, CheckoutSession, PaymentError, PaymentProvider};
-use billing::purchase::{
-    Grant as PurchaseGrant, Granted, NewPurchase, PaidSession, Purchase, PurchaseEnd, PurchaseState,
-};
+use billing::purchase::{NewPurchase, PaidSession, Purchase, PurchaseKind, PurchaseState};
 use billing::receipt::{Closing, ReceiptFacts, Receipts};
 use billing::reports::{DayModelUsage, Generation, Reports, UsageFilter, UsageTotals};
 use catalog::{Rates, Tariff};
 use kernel::ids::{AccountId, GenerationId, OrgId, PurchaseId};
-use kernel::{Moment, NanoUsd, PicoUsd, StoreError};
+use kernel::{Cents, Moment, NanoUsd, PicoUsd, StoreError};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -192,8 +190,11 @@ impl PurchaseLedger for FakePurchases {
             org: new.org,
             member: new.member,
             account: AccountRef { account: AccountId::from_uuid(Default::default()), shard: 7 },
+            kind: PurchaseKind::Checkout,
             amount: new.amount,
             fee: new.fee,
+            refunded: Cents::new(0),
+            disputed: Cents::new(0),
             state: PurchaseState::Open,
             session: None,
             checkout_url: None,
@@ -229,26 +230,6 @@ impl PurchaseLedger for FakePurchases {
         }
         let all = self.all.lock();
         Ok(all.iter().filter(|p| p.org == org).take(limit as usize).cloned().collect())
-    }
-
-    async fn purchase_by_session(&self, _session: &str) -> Result<Option<Purchase>, StoreError> {
-        absent()
-    }
-
-    async fn open_purchases(&self, _before: Moment, _limit: u32) -> Result<Vec<Purchase>, StoreError> {
-        absent()
-    }
-
-    async fn grant(&self, _grant: &PurchaseGrant) -> Result<Granted, StoreError> {
-        absent()
-    }
-
-    async fn end_purchase(&self, _id: PurchaseId, _end: PurchaseEnd) -> Result<(), StoreError> {
-        absent()
-    }
-
-    async fn note_event(&self, _event: &str, _kind: &str) -> Result<bool, StoreError> {
-        absent()
     }
 }
 

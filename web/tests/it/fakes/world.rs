@@ -2,6 +2,7 @@
 
 use super::catalog::{FakeCatalogDesk, sample_draft, sample_history, sample_snapshot};
 use super::ledger::{CHECKOUT, FakeEngine, FakePayments, FakePurchases, FakeReports};
+use super::money::FakeMoney;
 use super::people::{FakeKeys, FakePeople, FakeProviderKeys, FakeStaff, Ids, no_reset, unused};
 use accounts::api_key::{KeyKind, KeyRecord, LimitReset, Pepper};
 use accounts::password::{self, Cost};
@@ -17,6 +18,7 @@ use billing::fees::{ByokFee, PurchaseFee};
 use billing::generation::{AttemptRecord, GenerationRecord};
 use billing::ledger::PurchaseLedger as _;
 use billing::purchase::NewPurchase;
+use billing::refund_desk::RefundDesk;
 use billing::reports::{DayModelUsage, Generation};
 use catalog::Catalog;
 use catalog::ports::CatalogDesk as _;
@@ -41,6 +43,7 @@ pub(crate) struct World {
     pub(crate) provider_keys: Arc<FakeProviderKeys>,
     pub(crate) engine: Arc<FakeEngine>,
     pub(crate) purchases: Arc<FakePurchases>,
+    pub(crate) money: Arc<FakeMoney>,
     pub(crate) payments: Arc<FakePayments>,
     pub(crate) reports: Arc<FakeReports>,
     pub(crate) staff: Arc<FakeStaff>,
@@ -61,6 +64,7 @@ impl World {
         let person =
             NewPerson { email: Email::parse(DEMO_EMAIL).unwrap(), password_hash: hash.clone(), at: now };
         people.sign_up(&person).await.unwrap();
+        let purchases = Arc::new(FakePurchases::default());
         let staff = FakeStaff::new(now);
         staff.set_staff(&Email::parse(STAFF_EMAIL).unwrap(), &hash, now).await.unwrap();
         Self {
@@ -69,7 +73,8 @@ impl World {
             keys: Arc::new(FakeKeys::new(now)),
             provider_keys: Arc::new(FakeProviderKeys::new(now)),
             engine: Arc::new(FakeEngine::with(NanoUsd::ZERO, NanoUsd::ZERO, NanoUsd::ZERO)),
-            purchases: Arc::new(FakePurchases::default()),
+            money: Arc::new(FakeMoney::new(Arc::clone(&purchases))),
+            purchases,
             payments: Arc::new(FakePayments::default()),
             reports: Arc::new(FakeReports::default()),
             staff: Arc::new(staff),
@@ -154,15 +159,12 @@ impl World {
             sealer: Sealer::new(&[5; 32]),
             purchases: self.purchases.clone(),
             payments: self.payments.clone(),
+            refunds: self.refund_desk(),
+            disputes: self.money.clone(),
             reports: self.reports.clone(),
             receipts: self.reports.clone(),
             receipt_signer: ReceiptSigner::from_seeds(&[6; 32], &[]),
-            credits: Credits::new(
-                self.engine.clone(),
-                self.engine.clone(),
-                self.engine.clone(),
-                self.clock.clone(),
-            ),
+            credits: self.credits(),
             catalog: self.catalog.clone(),
             tokens: self.tokens.clone(),
             passwords: Passwords::new(Cost::LEAST, 2, self.entropy.clone()),
@@ -174,11 +176,31 @@ impl World {
         }
     }
 
+    fn credits(&self) -> Credits {
+        let engine = &self.engine;
+        Credits::new(engine.clone(), engine.clone(), engine.clone(), self.clock.clone())
+    }
+
+    fn refund_desk(&self) -> RefundDesk {
+        RefundDesk {
+            provider: self.money.clone(),
+            refunds: self.money.clone(),
+            purchases: self.purchases.clone(),
+            grants: self.money.clone(),
+            purse: Arc::new(self.credits()),
+            clock: self.clock.clone(),
+        }
+    }
+
     pub(crate) fn staff_deps(&self) -> StaffDeps {
         StaffDeps {
             site: self.site(Realm::Staff),
             staff: self.staff.clone(),
             desk: self.desk.clone(),
+            grants: self.money.clone(),
+            refunds: self.refund_desk(),
+            disputes: self.money.clone(),
+            mail: self.money.clone(),
             catalog: self.catalog.clone(),
             passwords: Passwords::new(Cost::LEAST, 2, self.entropy.clone()),
             attempts: Arc::new(Attempts::new(self.clock.clone())),
