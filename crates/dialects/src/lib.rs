@@ -13,6 +13,7 @@ pub mod openai;
 pub mod quirks;
 pub mod registry;
 mod scan;
+mod sound;
 pub mod sse;
 mod walk;
 

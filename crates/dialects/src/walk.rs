@@ -1,9 +1,11 @@
 //! Walks a document that a parser has already found sound, without validating any part of it again.
 //!
-//! One reading finds a string's end and its decoded length together. On text that is no JSON it gives
-//! nonsense, but ends and stays within the text.
+//! One reading finds a string's end and its decoded length together, and takes both from that reading of the
+//! whole where there was one (`sound`). On text that is no JSON it gives nonsense, but ends and stays within
+//! the text.
 
 use crate::json::{Json, Kind, Members, unicode_len};
+use crate::sound::{Long, Longs};
 use std::borrow::Cow;
 
 /// A value where it stands in the document.
@@ -11,9 +13,30 @@ use std::borrow::Cow;
 pub(crate) struct Slice<'a> {
     json: &'a str,
     text_len: usize,
+    /// Where it begins in the document.
+    start: usize,
+    longs: Longs<'a>,
 }
 
 impl<'a> Slice<'a> {
+    /// A value that was measured before.
+    pub(crate) fn measured(json: &'a str, text_len: usize, start: usize) -> Self {
+        Self { json, text_len, start, longs: Longs::NONE }
+    }
+
+    /// The same with what is known of the strings in it.
+    pub(crate) fn knowing<'b>(self, longs: &'b [Long]) -> Slice<'b>
+    where
+        'a: 'b,
+    {
+        Slice { longs: Longs(longs), ..self }
+    }
+
+    /// The value as JSON, for as long as the document lives.
+    pub(crate) fn text_of(self) -> &'a str {
+        self.json
+    }
+
     /// UTF-8 bytes of a string once unescaped; 0 for anything else.
     pub(crate) fn text_len(self) -> usize {
         self.text_len
@@ -26,7 +49,7 @@ impl<'a> Slice<'a> {
 
     /// Goes on inside this value.
     pub(crate) fn walk(self) -> Walk<'a> {
-        Walk::over(self.json)
+        Walk { text: self.json, at: 0, base: self.start, longs: self.longs }
     }
 
     /// The content of a string; `None` for anything else.
@@ -55,12 +78,15 @@ impl Json for Slice<'_> {
 pub(crate) struct Walk<'a> {
     text: &'a str,
     at: usize,
+    /// Where the text begins in the document.
+    base: usize,
+    longs: Longs<'a>,
 }
 
 impl<'a> Walk<'a> {
     /// At the beginning of a value.
     pub(crate) fn over(text: &'a str) -> Self {
-        Self { text, at: 0 }
+        Self { text, at: 0, base: 0, longs: Longs::NONE }
     }
 
     /// Offset of the place.
@@ -89,7 +115,8 @@ impl<'a> Walk<'a> {
                 0
             }
         };
-        Slice { json: self.text.get(start..self.at).unwrap_or_default(), text_len }
+        let json = self.text.get(start..self.at).unwrap_or_default();
+        Slice { json, text_len, start: self.base + start, longs: self.longs }
     }
 
     /// Steps over an object, at most `limit` members of it; `None` when it has more.
@@ -161,6 +188,10 @@ impl<'a> Walk<'a> {
 
     /// Steps over a string; its decoded length.
     fn string(&mut self) -> usize {
+        if let Some(known) = self.longs.at(self.base + self.at) {
+            self.at += known.len();
+            return known.text_len();
+        }
         let mut length = 0;
         self.at += 1;
         while let Some(found) = memchr::memchr2(b'"', b'\\', self.rest()) {

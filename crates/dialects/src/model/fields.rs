@@ -5,7 +5,7 @@
 use crate::json::{self, Json, Kind};
 use crate::model::reasoning::Effort;
 use crate::model::request_error::{At, RequestError, RequestErrorKind, excerpt};
-use serde_json::value::RawValue;
+use crate::walk::Walk;
 
 /// Whose word a field is, which decides what a provider gets to see of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +125,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Field> {
 }
 
 /// Checks one value; null was taken for absent before.
-pub(crate) fn check(rule: Rule, raw: &RawValue, at: &At<'_>) -> Result<(), RequestError> {
+pub(crate) fn check<J: Json + ?Sized>(rule: Rule, raw: &J, at: &At<'_>) -> Result<(), RequestError> {
     match rule {
         Rule::Any => Ok(()),
         Rule::Bool => expect_kind(raw, Kind::Bool, at),
@@ -173,7 +173,7 @@ pub(crate) fn expected_kind(
     Err(at.fail(RequestErrorKind::WrongType { expected, got: got.name() }))
 }
 
-fn bounded_text(raw: &RawValue, max: usize, at: &At<'_>) -> Result<(), RequestError> {
+fn bounded_text<J: Json + ?Sized>(raw: &J, max: usize, at: &At<'_>) -> Result<(), RequestError> {
     expect_kind(raw, Kind::Text, at)?;
     let length = json::text_len(raw);
     if length == 0 || length <= max {
@@ -184,12 +184,17 @@ fn bounded_text(raw: &RawValue, max: usize, at: &At<'_>) -> Result<(), RequestEr
 }
 
 /// An integer within bounds; `1.0` and `1e3` are not integers.
-pub(crate) fn integer(raw: &RawValue, min: i64, max: i64, at: &At<'_>) -> Result<i64, RequestError> {
+pub(crate) fn integer<J: Json + ?Sized>(
+    raw: &J,
+    min: i64,
+    max: i64,
+    at: &At<'_>,
+) -> Result<i64, RequestError> {
     if Kind::of(raw) != Kind::Number {
         let got = Kind::of(raw).name();
         return Err(at.fail(RequestErrorKind::WrongType { expected: "an integer", got }));
     }
-    let text = raw.get();
+    let text = raw.json();
     if text.contains(['.', 'e', 'E']) {
         return Err(
             at.fail(RequestErrorKind::WrongType { expected: "an integer", got: "a fractional number" })
@@ -204,25 +209,25 @@ pub(crate) fn integer(raw: &RawValue, min: i64, max: i64, at: &At<'_>) -> Result
     }
 }
 
-fn number(raw: &RawValue, min: f64, max: f64, at: &At<'_>) -> Result<f64, RequestError> {
+fn number<J: Json + ?Sized>(raw: &J, min: f64, max: f64, at: &At<'_>) -> Result<f64, RequestError> {
     expect_kind(raw, Kind::Number, at)?;
-    match raw.get().parse::<f64>() {
+    match raw.json().parse::<f64>() {
         Ok(value) if (min..=max).contains(&value) => Ok(value),
         _ => {
             let expected = format!("a number from {min} to {max}");
-            Err(at.fail(RequestErrorKind::OutOfRange { expected, got: excerpt(raw.get()) }))
+            Err(at.fail(RequestErrorKind::OutOfRange { expected, got: excerpt(raw.json()) }))
         }
     }
 }
 
-fn list(raw: &RawValue, max: usize, at: &At<'_>) -> Result<(), RequestError> {
+fn list<J: Json + ?Sized>(raw: &J, max: usize, at: &At<'_>) -> Result<(), RequestError> {
     expect_one_of(raw, &[Kind::Array], "an array of strings", at)?;
-    json::each_element(raw, |index, element| {
+    Walk::over(raw.json()).elements(|index, walk| {
         if index >= max {
             let expected = format!("at most {max} elements");
             return Err(at.fail(RequestErrorKind::OutOfRange { expected, got: "more".to_owned() }));
         }
-        expect_kind(element, Kind::Text, &at.index(index))
+        expected_kind(walk.kind(), &[Kind::Text], Kind::Text.name(), &at.index(index))
     })
     .map(|_count| ())
 }

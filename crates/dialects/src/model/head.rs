@@ -1,9 +1,10 @@
 //! The cheap first reading of a chat request: the hot path's only one.
 //!
 //! Validates everything a 400 can be said about, and keeps the top level as raw slices of the body. Builds
-//! no tree of the messages; [`RequestHead::to_request`] does, for translation.
+//! no tree of the messages; [`RequestHead::to_request`] does, for translation. A plainly sound body is read by
+//! `sound` in one pass; what that gives up on goes through the parser, which says what is wrong.
 
-use crate::json::{self, Kind, Members};
+use crate::json::{self, Json, Kind, Members};
 use crate::model::fields::{self, Field, Owner};
 use crate::model::messages_shape::{Facts, get, object};
 use crate::model::reasoning::{Effort, Reasoning};
@@ -11,6 +12,8 @@ use crate::model::request::ChatRequest;
 use crate::model::request_error::{At, RequestError, RequestErrorKind};
 use crate::model::tree;
 use crate::scan::{ScanFault, scan};
+use crate::sound::{self, Sound};
+use crate::walk::{Slice, Walk};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -21,7 +24,7 @@ pub const MAX_DEPTH: usize = 128;
 #[derive(Debug, Clone)]
 pub struct RequestHead<'a> {
     /// Known fields that are null are left out.
-    members: Members<'a>,
+    members: Members<'a, Slice<'a>>,
     model: Option<Cow<'a, str>>,
     max_tokens: Option<u32>,
     n: u32,
@@ -35,37 +38,51 @@ pub fn parse_chat_request(body: &[u8]) -> Result<RequestHead<'_>, RequestError> 
     let root = At::ROOT;
     let text = std::str::from_utf8(body)
         .map_err(|error| root.fail(RequestErrorKind::NotUtf8 { offset: error.valid_up_to() }))?;
-    let mut members = top_level(text)?;
-    scan(text, MAX_DEPTH).map_err(|fault| root.fail(scan_error(text, fault)))?;
+    let quick = sound::read(text, MAX_DEPTH, json::MAX_MEMBERS);
+    let Sound { mut members, longs } = quick.map_or_else(|| slowly(text), Ok)?;
     if let Some(key) = json::duplicate(&members) {
         return Err(root.fail(RequestErrorKind::DuplicateKey { key: key.chars().take(64).collect() }));
     }
     members.retain(|(key, raw)| Kind::of(raw) != Kind::Null || fields::find(key).is_none());
-    for (key, raw) in &members {
+    for (key, value) in &members {
         if let Some(field) = fields::find(key) {
-            fields::check(field.rule, raw, &root.key(key))?;
+            fields::check(field.rule, value, &root.key(key))?;
         }
     }
     let mut facts = Facts::default();
     let messages =
         get(&members, "messages").ok_or_else(|| root.key("messages").fail(RequestErrorKind::Missing))?;
-    facts.read_messages(messages, &root.key("messages"))?;
+    facts.read_messages(messages.knowing(&longs), &root.key("messages"))?;
     if let Some(tools) = get(&members, "tools") {
-        facts.read_tools(tools, &root.key("tools"))?;
+        facts.read_tools(tools.knowing(&longs), &root.key("tools"))?;
     }
     if let Some(format) = get(&members, "response_format") {
-        response_format(format, &root.key("response_format"))?;
-        facts.text_bytes += format.get().len();
+        let at = root.key("response_format");
+        response_format(raw(format).ok_or_else(|| at.fail(RequestErrorKind::Missing))?, &at)?;
+        facts.text_bytes += format.len();
     }
     Ok(RequestHead {
-        model: get(&members, "model").and_then(json::text),
+        model: get(&members, "model").and_then(Slice::content),
         max_tokens: smaller(integer(&members, "max_tokens"), integer(&members, "max_completion_tokens")),
         n: integer(&members, "n").unwrap_or(1),
-        stream: get(&members, "stream").is_some_and(|raw| raw.get() == "true"),
+        stream: get(&members, "stream").is_some_and(|value| value.text_of() == "true"),
         reasoning: reasoning(&members)?,
         facts,
         members,
     })
+}
+
+/// By the parser, whose errors say where and why.
+fn slowly(text: &str) -> Result<Sound<'_>, RequestError> {
+    let members = top_level(text)?;
+    scan(text, MAX_DEPTH).map_err(|fault| At::ROOT.fail(scan_error(text, fault)))?;
+    let measured = members.into_iter().map(|(key, raw)| (key, Walk::over(raw.get()).value()));
+    Ok(Sound { members: measured.collect(), longs: Vec::new() })
+}
+
+/// A value as the parser sees it; read again, so for small ones and slow ways.
+fn raw(value: Slice<'_>) -> Option<&RawValue> {
+    serde_json::from_str(value.text_of()).ok()
 }
 
 fn top_level(text: &str) -> Result<Members<'_>, RequestError> {
@@ -110,8 +127,8 @@ fn scan_error(text: &str, fault: ScanFault) -> RequestErrorKind {
 }
 
 /// A number that validation has already bounded.
-fn integer(members: &Members<'_>, key: &str) -> Option<u32> {
-    get(members, key).and_then(|raw| raw.get().parse().ok())
+fn integer<V: Json + Copy>(members: &Members<'_, V>, key: &str) -> Option<u32> {
+    get(members, key).and_then(|value| value.json().parse().ok())
 }
 
 fn smaller(a: Option<u32>, b: Option<u32>) -> Option<u32> {
@@ -138,11 +155,12 @@ fn response_format(raw: &RawValue, at: &At<'_>) -> Result<(), RequestError> {
 }
 
 /// `reasoning` wins over its shorthands `reasoning_effort` and `include_reasoning`.
-fn reasoning(members: &Members<'_>) -> Result<Option<Reasoning>, RequestError> {
-    let effort = |raw: &RawValue| json::text(raw).and_then(|name| Effort::parse(&name));
-    let shown = get(members, "include_reasoning").map(|raw| raw.get() == "true");
-    let Some(raw) = get(members, "reasoning") else {
-        let effort = get(members, "reasoning_effort").and_then(effort);
+fn reasoning(members: &Members<'_, Slice<'_>>) -> Result<Option<Reasoning>, RequestError> {
+    let effort = |name: Cow<'_, str>| Effort::parse(&name);
+    let shorthand = get(members, "reasoning_effort").and_then(Slice::content);
+    let shown = get(members, "include_reasoning").map(|value| value.text_of() == "true");
+    let Some(raw) = get(members, "reasoning").and_then(raw) else {
+        let effort = shorthand.and_then(effort);
         let said = effort.is_some() || shown.is_some();
         let exclude = shown == Some(false);
         return Ok(said.then(|| Reasoning { effort, exclude, ..Reasoning::default() }));
@@ -164,7 +182,7 @@ fn reasoning(members: &Members<'_>) -> Result<Option<Reasoning>, RequestError> {
     }
     let is = |key: &str| get(&inner, key).map(|raw| raw.get() == "true");
     Ok(Some(Reasoning {
-        effort: get(&inner, "effort").or_else(|| get(members, "reasoning_effort")).and_then(effort),
+        effort: get(&inner, "effort").and_then(json::text).or(shorthand).and_then(effort),
         max_tokens: integer(&inner, "max_tokens").filter(|tokens| *tokens > 0),
         exclude: is("exclude").or(shown.map(|shown| !shown)).unwrap_or(false),
         enabled: is("enabled"),
@@ -194,13 +212,17 @@ impl<'a> RequestHead<'a> {
     /// Any top-level field by name, unparsed; `None` when absent or null.
     #[must_use]
     pub fn member(&self, name: &str) -> Option<&'a RawValue> {
+        self.value(name).and_then(raw)
+    }
+
+    fn value(&self, name: &str) -> Option<Slice<'a>> {
         get(&self.members, name)
     }
 
     /// A top-level string field.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.member(name).and_then(json::text)
+        self.value(name).and_then(Slice::content)
     }
 
     /// A field that is a string or a list of strings.
@@ -245,7 +267,7 @@ impl<'a> RequestHead<'a> {
 
     #[must_use]
     pub fn has_response_format(&self) -> bool {
-        self.member("response_format").is_some()
+        self.value("response_format").is_some()
     }
 
     #[must_use]
@@ -276,7 +298,7 @@ impl<'a> RequestHead<'a> {
     #[must_use]
     pub fn required_parameters(&self) -> Vec<&'static str> {
         let idle = |name: &str| !self.has_tools() && TOOL_DIALS.contains(&name);
-        let used = |name: &&&'static str| self.member(name).is_some() && !idle(name);
+        let used = |name: &&&'static str| self.value(name).is_some() && !idle(name);
         let mut needed: Vec<&'static str> = PARAMETERS.iter().filter(used).copied().collect();
         if self.has_tools() {
             needed.push("tools");
@@ -320,7 +342,7 @@ impl<'a> RequestHead<'a> {
     pub fn other_bytes(&self) -> u64 {
         let counted = ["messages", "tools", "response_format"];
         let others = self.members.iter().filter(|(key, _)| !counted.contains(&key.as_ref()));
-        others.map(|(_, raw)| u64::try_from(raw.get().len()).unwrap_or(u64::MAX)).fold(0, u64::saturating_add)
+        others.map(|(_, value)| u64::try_from(value.len()).unwrap_or(u64::MAX)).fold(0, u64::saturating_add)
     }
 
     #[must_use]
@@ -357,20 +379,20 @@ impl<'a> RequestHead<'a> {
         &self.facts
     }
 
-    /// All members with their row in the table, `None` for fields nobody knows.
-    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &'a RawValue, Option<&'static Field>)> {
-        self.members.iter().map(|(key, raw)| (key.as_ref(), *raw, fields::find(key)))
+    /// All members as JSON with their row in the table, `None` for fields nobody knows.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &'a str, Option<&'static Field>)> {
+        self.members.iter().map(|(key, value)| (key.as_ref(), value.text_of(), fields::find(key)))
     }
 
     /// Fields that a tariff does not cover, unless the provider's quirks list them as priced.
     pub(crate) fn unpriced(&self, priced: &[String]) -> Option<&str> {
-        let harmless = |key: &str, raw: &RawValue| {
-            raw.get() == "false"
-                || key == "service_tier" && matches!(raw.get(), "\"auto\"" | "\"default\"" | "\"standard\"")
+        let harmless = |key: &str, json: &str| {
+            json == "false"
+                || key == "service_tier" && matches!(json, "\"auto\"" | "\"default\"" | "\"standard\"")
         };
         self.members()
             .filter(|(_, _, field)| field.is_some_and(|field| field.owner == Owner::Priced))
-            .find(|(key, raw, _)| !harmless(key, raw) && !priced.iter().any(|name| name == key))
+            .find(|(key, json, _)| !harmless(key, json) && !priced.iter().any(|name| name == key))
             .map(|(key, _, _)| key)
     }
 }

@@ -85,9 +85,8 @@ fn need<'a>(
 }
 
 impl Facts {
-    pub(crate) fn read_messages(&mut self, raw: &RawValue, at: &At<'_>) -> Result<(), RequestError> {
-        let mut walk = Walk::over(raw.get());
-        let count = walk.elements(|index, message| self.message(message, &at.index(index)))?;
+    pub(crate) fn read_messages(&mut self, list: Slice<'_>, at: &At<'_>) -> Result<(), RequestError> {
+        let count = list.walk().elements(|index, message| self.message(message, &at.index(index)))?;
         self.messages = count;
         if count == 0 {
             let expected = "at least one message".to_owned();
@@ -203,10 +202,9 @@ impl Facts {
         Ok(())
     }
 
-    pub(crate) fn read_tools(&mut self, raw: &RawValue, at: &At<'_>) -> Result<(), RequestError> {
-        self.text_bytes += raw.get().len();
-        let mut walk = Walk::over(raw.get());
-        self.tools = walk.elements(|index, tool| self.tool(tool, &at.index(index)))?;
+    pub(crate) fn read_tools(&mut self, list: Slice<'_>, at: &At<'_>) -> Result<(), RequestError> {
+        self.text_bytes += list.len();
+        self.tools = list.walk().elements(|index, tool| self.tool(tool, &at.index(index)))?;
         Ok(())
     }
 

@@ -41,12 +41,11 @@ pub(super) fn build(head: &RequestHead<'_>) -> Result<ChatRequest, RequestError>
     let root = At::ROOT;
     let mut others = Vec::new();
     let mut extra = Vec::new();
-    for (key, raw, field) in head.members() {
-        match field {
-            None => extra.push((key.to_owned(), raw.to_owned())),
-            Some(field) if field.owner == Owner::Rewritten || PLACED.contains(&key) => {}
-            Some(_) => others.push((key.to_owned(), raw.to_owned())),
-        }
+    for (key, json, field) in head.members() {
+        let placed = field.is_some_and(|field| field.owner == Owner::Rewritten || PLACED.contains(&key));
+        let Some(raw) = serde_json::from_str::<&RawValue>(json).ok().filter(|_| !placed) else { continue };
+        let list = if field.is_none() { &mut extra } else { &mut others };
+        list.push((key.to_owned(), raw.to_owned()));
     }
     let at = root.key("messages");
     let messages =

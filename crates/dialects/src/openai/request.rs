@@ -11,7 +11,6 @@ use crate::model::reasoning::Effort;
 use crate::quirks::{Quirks, ReasoningField, ReasoningRequest};
 use bytes::Bytes;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 pub(super) fn render(head: &RequestHead<'_>, target: &Target<'_>) -> Result<WireRequest, WireError> {
@@ -20,7 +19,7 @@ pub(super) fn render(head: &RequestHead<'_>, target: &Target<'_>) -> Result<Wire
     let mut warnings = Vec::new();
     let mut out = ObjectWriter::open(Vec::with_capacity(body_size(head)));
     out.value("model", target.provider_model);
-    for (key, raw, field) in head.members() {
+    for (key, json, field) in head.members() {
         let ours = field.is_some_and(|field| matches!(field.owner, Owner::Rewritten | Owner::Gateway));
         let idle = !head.has_tools() && (key == "tools" || TOOL_DIALS.contains(&key));
         if ours || idle {
@@ -30,9 +29,9 @@ pub(super) fn render(head: &RequestHead<'_>, target: &Target<'_>) -> Result<Wire
         if unserved || quirks.unsupported_fields.iter().any(|name| name == key) {
             warnings.push(key.to_owned());
         } else if matches!(key, "messages" | "tools") && rewrites(head, quirks) {
-            out.value(key, &rewritten(raw, quirks)?);
+            out.value(key, &rewritten(json, quirks)?);
         } else {
-            out.raw(key, raw.get());
+            out.raw(key, json);
         }
     }
     if let Some(limit) = target.max_tokens.or(head.max_tokens()) {
@@ -73,7 +72,7 @@ fn headers(quirks: &Quirks) -> Vec<(Cow<'static, str>, String)> {
 }
 
 fn body_size(head: &RequestHead<'_>) -> usize {
-    head.members().map(|(key, raw, _)| key.len() + raw.get().len() + 4).sum::<usize>() + 128
+    head.members().map(|(key, json, _)| key.len() + json.len() + 4).sum::<usize>() + 128
 }
 
 /// Says the wish to reason in the provider's way; what cannot be said is a warning.
@@ -113,9 +112,9 @@ fn rewrites(head: &RequestHead<'_>, quirks: &Quirks) -> bool {
 }
 
 /// The slow way: a tree of the messages or tools, without the members this provider refuses.
-fn rewritten(raw: &RawValue, quirks: &Quirks) -> Result<Value, WireError> {
+fn rewritten(json: &str, quirks: &Quirks) -> Result<Value, WireError> {
     let mut tree: Value =
-        serde_json::from_str(raw.get()).map_err(|error| WireError::malformed("request", &error))?;
+        serde_json::from_str(json).map_err(|error| WireError::malformed("request", &error))?;
     for item in tree.as_array_mut().into_iter().flatten() {
         if quirks.no_developer_role && item.get("role").is_some_and(|role| role == "developer") {
             let _developer =
