@@ -1,6 +1,7 @@
 //! Bounded memories of one endpoint: its latest measurements and its latest outcomes.
 //!
-//! Percentiles are computed when a sample comes in, because they are read for every request.
+//! Percentiles are computed when a sample comes in, because they are read for every request. The sorted copy is
+//! kept up by insertion: sorting anew for every answer cost more than all other notes of it.
 
 use kernel::Moment;
 use std::collections::VecDeque;
@@ -39,21 +40,25 @@ const UNSTABLE_PERMILLE: u32 = 200;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Samples {
     latest: VecDeque<u32>,
+    /// The same values in ascending order.
+    sorted: Vec<u32>,
     ascending: Option<Percentiles>,
     descending: Option<Percentiles>,
 }
 
 impl Samples {
     pub(super) fn push(&mut self, value: u32) {
-        if self.latest.len() == SAMPLES {
-            self.latest.pop_front();
+        let place = |sorted: &[u32], value: u32| sorted.partition_point(|known| *known < value);
+        if self.latest.len() == SAMPLES
+            && let Some(oldest) = self.latest.pop_front()
+        {
+            self.sorted.remove(place(&self.sorted, oldest));
         }
         self.latest.push_back(value);
-        let mut sorted: Vec<u32> = self.latest.iter().copied().collect();
-        sorted.sort_unstable();
-        self.ascending = percentiles(&sorted);
-        sorted.reverse();
-        self.descending = percentiles(&sorted);
+        self.sorted.insert(place(&self.sorted, value), value);
+        let last = self.sorted.len() - 1;
+        self.ascending = percentiles(self.sorted.len(), |at| self.sorted.get(at).copied());
+        self.descending = percentiles(self.sorted.len(), |at| self.sorted.get(last - at).copied());
     }
 
     /// p90 is what nine of ten samples stay under: for times.
@@ -67,11 +72,9 @@ impl Samples {
     }
 }
 
-fn percentiles(sorted: &[u32]) -> Option<Percentiles> {
-    let at = |percent: usize| {
-        let rank = (sorted.len() * percent).div_ceil(100).max(1);
-        sorted.get(rank - 1).copied()
-    };
+/// From `count` values, told by their position in the wanted order.
+fn percentiles(count: usize, value: impl Fn(usize) -> Option<u32>) -> Option<Percentiles> {
+    let at = |percent: usize| value((count * percent).div_ceil(100).max(1) - 1);
     Some(Percentiles { p50: at(50)?, p75: at(75)?, p90: at(90)?, p99: at(99)? })
 }
 
@@ -79,18 +82,26 @@ fn percentiles(sorted: &[u32]) -> Option<Percentiles> {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recent {
     outcomes: VecDeque<(Moment, bool)>,
+    /// Failures among them, so that a healthy endpoint is known without a look at each.
+    failures: usize,
 }
 
 impl Recent {
     pub(super) fn push(&mut self, now: Moment, good: bool) {
-        if self.outcomes.len() == OUTCOMES {
-            self.outcomes.pop_front();
+        if self.outcomes.len() == OUTCOMES
+            && let Some((_, false)) = self.outcomes.pop_front()
+        {
+            self.failures -= 1;
         }
+        self.failures += usize::from(!good);
         self.outcomes.push_back((now, good));
     }
 
     /// Failed attempts within the window in thousandths, and whether that is an outage.
     pub(super) fn failing(&self, now: Moment) -> (u32, bool) {
+        if self.failures == 0 {
+            return (0, false);
+        }
         let (mut all, mut failed) = (0_u32, 0_u32);
         let fresh = |at: Moment| (now - at).to_std().is_ok_and(|age| age <= WINDOW);
         for (_, good) in self.outcomes.iter().rev().take_while(|(at, _)| fresh(*at)) {
