@@ -1,6 +1,7 @@
 //! The one place that spawns. A session outlives its client, and shutdown waits for it.
 
 use std::future::Future;
+use std::pin::Pin;
 use tokio_util::task::TaskTracker;
 
 /// Counts the sessions of a process; shared by all of its workers.
@@ -15,11 +16,9 @@ impl Tasks {
         Self::default()
     }
 
-    /// Runs a session on the worker's own thread, counted until it ends.
-    pub fn spawn_session<F>(&self, session: F)
-    where
-        F: Future<Output = ()> + 'static,
-    {
+    /// Runs a session on the worker's own thread, counted until it ends. Boxed where it is made: a session
+    /// is tens of kilobytes, and spawning moves what it is given half a dozen times.
+    pub fn spawn_session(&self, session: Pin<Box<dyn Future<Output = ()>>>) {
         let _detached = actix_web::rt::spawn(self.tracker.track_future(session));
     }
 

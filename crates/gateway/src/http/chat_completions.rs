@@ -66,10 +66,10 @@ pub async fn create(request: HttpRequest, payload: web::Payload, door: web::Data
             let (sink, inbox) = client::channel();
             let pipeline = Arc::clone(&door.pipeline);
             pipeline.metrics.streams_open.inc();
-            door.tasks.spawn_session(async move {
+            door.tasks.spawn_session(Box::pin(async move {
                 pipeline.run(received, sink).await;
                 pipeline.metrics.streams_open.dec();
-            });
+            }));
             relay(inbox, generation).await
         }
         Err(refusal) => answer::refusal(&refusal),

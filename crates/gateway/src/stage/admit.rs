@@ -140,14 +140,14 @@ impl Cashier {
         const PAUSE: Duration = Duration::from_millis(500);
         const TRIES: u32 = 20;
         let credits = self.credits.clone();
-        self.tasks.spawn_session(async move {
+        self.tasks.spawn_session(Box::pin(async move {
             for _ in 0..TRIES {
                 tokio::time::sleep(PAUSE).await;
                 if credits.release(&key, account).await.is_ok() {
                     return;
                 }
             }
-        });
+        }));
     }
 
     /// Renews a hold for as long as it is awaited.

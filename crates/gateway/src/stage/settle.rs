@@ -189,7 +189,7 @@ fn retry_until_settled(cashier: &Cashier, grant: Grant, bill: Bill, packed: Stri
     // An hour: after that the sweeper and its tombstone have decided.
     const TRIES: u32 = 7200;
     let (credits, metrics) = (cashier.credits.clone(), Arc::clone(&cashier.metrics));
-    cashier.tasks.spawn_session(async move {
+    cashier.tasks.spawn_session(Box::pin(async move {
         for _ in 0..TRIES {
             tokio::time::sleep(PAUSE).await;
             metrics.settle_retries.inc();
@@ -198,7 +198,7 @@ fn retry_until_settled(cashier: &Cashier, grant: Grant, bill: Bill, packed: Stri
             }
         }
         tracing::error!(generation = %grant.key.generation, amount = bill.amount.get(), "a settlement was given up");
-    });
+    }));
 }
 
 /// What an amount in flight has cost so far, for the heartbeat of a hold.
