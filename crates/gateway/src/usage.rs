@@ -1,6 +1,7 @@
 //! The `usage` object of an answer: tokens by class and the truthful cost, as exact decimal numbers.
 
 use crate::stage::settle::Bill;
+use kernel::decimal::Digits;
 use kernel::{NanoUsd, PicoTotal, Usage};
 
 /// What the client is told of a finished generation's cost.
@@ -20,28 +21,38 @@ impl Cost<'_> {
     #[must_use]
     pub fn json(&self) -> String {
         let Self { usage, bill, .. } = self;
-        let provisional = if self.provisional { ",\"provisional\":true" } else { "" };
-        format!(
-            "{{\"prompt_tokens\":{},\"completion_tokens\":{},\"total_tokens\":{},\"cost\":{},\"is_byok\":{},\
-             \"prompt_tokens_details\":{{\"cached_tokens\":{},\"cache_write_tokens\":{},\"audio_tokens\":{},\
-             \"video_tokens\":0}},\
-             \"completion_tokens_details\":{{\"reasoning_tokens\":{},\"audio_tokens\":{},\"image_tokens\":0}},\
-             \"cost_details\":{{\"upstream_inference_cost\":{},\"upstream_inference_prompt_cost\":{},\
-             \"upstream_inference_completions_cost\":{}{provisional}}}}}",
-            usage.prompt,
-            usage.completion,
-            usage.total(),
-            self.charge.dollars(),
-            self.own_key,
-            usage.cache_read,
-            usage.cache_write.saturating_add(usage.cache_write_1h),
-            usage.audio_prompt,
-            usage.reasoning,
-            usage.audio_completion,
-            bill.list_price.dollars(),
-            part(bill.priced.prompt),
-            part(bill.priced.completion),
-        )
+        let count = |value: u64| Digits::of(value);
+        let written = usage.cache_write.saturating_add(usage.cache_write_1h);
+        [
+            "{\"prompt_tokens\":",
+            count(usage.prompt).as_str(),
+            ",\"completion_tokens\":",
+            count(usage.completion).as_str(),
+            ",\"total_tokens\":",
+            count(usage.total()).as_str(),
+            ",\"cost\":",
+            &self.charge.dollars(),
+            ",\"is_byok\":",
+            if self.own_key { "true" } else { "false" },
+            ",\"prompt_tokens_details\":{\"cached_tokens\":",
+            count(usage.cache_read).as_str(),
+            ",\"cache_write_tokens\":",
+            count(written).as_str(),
+            ",\"audio_tokens\":",
+            count(usage.audio_prompt).as_str(),
+            ",\"video_tokens\":0},\"completion_tokens_details\":{\"reasoning_tokens\":",
+            count(usage.reasoning).as_str(),
+            ",\"audio_tokens\":",
+            count(usage.audio_completion).as_str(),
+            ",\"image_tokens\":0},\"cost_details\":{\"upstream_inference_cost\":",
+            &bill.list_price.dollars(),
+            ",\"upstream_inference_prompt_cost\":",
+            &part(bill.priced.prompt),
+            ",\"upstream_inference_completions_cost\":",
+            &part(bill.priced.completion),
+            if self.provisional { ",\"provisional\":true}}" } else { "}}" },
+        ]
+        .concat()
     }
 }
 

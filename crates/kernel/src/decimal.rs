@@ -63,16 +63,76 @@ fn shift_decimal(mut value: i128, shift: i64) -> Result<i128, DecimalError> {
 /// Writes an integer number of `10^-scale` as plain decimal text without trailing zeros: `-0.00125`.
 #[must_use]
 pub fn format_scaled(value: i128, scale: u32) -> String {
-    let sign = if value < 0 { "-" } else { "" };
-    let unit = 10_u128.pow(scale);
-    let magnitude = value.unsigned_abs();
-    let (whole, fraction) = (magnitude / unit, magnitude % unit);
-    if fraction == 0 {
-        return format!("{sign}{whole}");
+    let mut text = String::with_capacity(24);
+    if value < 0 {
+        text.push('-');
     }
-    let width = usize::try_from(scale).unwrap_or(usize::MAX);
-    let digits = format!("{fraction:0width$}");
-    format!("{sign}{whole}.{}", digits.trim_end_matches('0'))
+    let digits = Digits::of(value.unsigned_abs());
+    let places = usize::try_from(scale).unwrap_or(usize::MAX);
+    let (whole, fraction) = digits.split(places);
+    text.push_str(if whole.is_empty() { "0" } else { whole });
+    let fraction = fraction.trim_end_matches('0');
+    if !fraction.is_empty() {
+        text.push('.');
+        text.push_str(fraction);
+    }
+    text
+}
+
+/// Decimal digits on the stack, without the machinery of formatting: every answer tells a dozen numbers.
+#[derive(Debug, Clone)]
+pub struct Digits {
+    bytes: [u8; Self::MOST],
+    /// Where the first digit stands that is not a zero in front; the last one always stands.
+    first: usize,
+}
+
+impl Digits {
+    /// Three pieces of nineteen digits; 128 bits need 39.
+    const MOST: usize = 57;
+    const PIECE: usize = 19;
+    const PIECE_UNIT: u128 = 10_000_000_000_000_000_000;
+
+    #[must_use]
+    pub fn of(value: impl Into<u128>) -> Self {
+        let mut bytes = [b'0'; Self::MOST];
+        let mut first = Self::MOST - 1;
+        let mut rest: u128 = value.into();
+        let mut end = Self::MOST;
+        for piece in bytes.rchunks_mut(Self::PIECE) {
+            let high = rest / Self::PIECE_UNIT;
+            let mut low = u64::try_from(rest - high * Self::PIECE_UNIT).unwrap_or_default();
+            for (back, digit) in piece.iter_mut().rev().enumerate() {
+                if low == 0 {
+                    break;
+                }
+                *digit = b'0' + u8::try_from(low % 10).unwrap_or_default();
+                low /= 10;
+                first = end - back - 1;
+            }
+            rest = high;
+            end -= Self::PIECE;
+            if rest == 0 {
+                break;
+            }
+        }
+        Self { bytes, first }
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.text(self.first, Self::MOST)
+    }
+
+    /// The digits before the last `places`, without zeros in front, and those last ones, with them.
+    fn split(&self, places: usize) -> (&str, &str) {
+        let point = Self::MOST.saturating_sub(places);
+        (self.text(self.first.min(point), point), self.text(point, Self::MOST))
+    }
+
+    fn text(&self, from: usize, to: usize) -> &str {
+        std::str::from_utf8(self.bytes.get(from..to).unwrap_or_default()).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +168,22 @@ mod tests {
         {
             assert_eq!(format_scaled(value, scale), text);
             assert_eq!(parse_scaled(text, scale), Ok(value));
+        }
+        // Against the standard library's own digits, at every length.
+        for power in 0..39 {
+            let unit = 10_u128.pow(power);
+            for value in [unit - 1, unit, unit + 1, unit * 3 + 7, u128::MAX / unit] {
+                assert_eq!(Digits::of(value).as_str(), value.to_string());
+            }
+            let Ok(value) = i128::try_from(unit + 5) else { continue };
+            for scale in 0..20 {
+                for value in [value, -value] {
+                    let text = format_scaled(value, scale);
+                    assert_eq!(parse_scaled(&text, scale), Ok(value), "{text}");
+                    assert!(!text.starts_with('.') && !text.starts_with("-."), "{text}");
+                    assert!(!text.contains('.') || !text.ends_with('0'), "{text}");
+                }
+            }
         }
     }
 }

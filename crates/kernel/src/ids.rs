@@ -44,8 +44,9 @@ fn digits(value: u128) -> [u8; DIGITS] {
     let mut digits = [b'0'; DIGITS];
     let mut rest = value;
     for ten in digits.rchunks_mut(10) {
-        let mut low = u64::try_from(rest % TEN_DIGITS).unwrap_or_default();
-        rest /= TEN_DIGITS;
+        let high = rest / TEN_DIGITS;
+        let mut low = u64::try_from(rest - high * TEN_DIGITS).unwrap_or_default();
+        rest = high;
         for digit in ten.iter_mut().rev() {
             let index = usize::try_from(low % 62).unwrap_or_default();
             *digit = BASE62.get(index).copied().unwrap_or(b'0');
@@ -55,11 +56,46 @@ fn digits(value: u128) -> [u8; DIGITS] {
     digits
 }
 
-/// Writes an id without allocating.
-fn write_id(f: &mut std::fmt::Formatter<'_>, prefix: &str, uuid: Uuid) -> std::fmt::Result {
-    let digits = digits(uuid.as_u128());
-    f.write_str(prefix)?;
-    f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
+/// The text of an id, on the stack: every record has a dozen of them.
+struct Text {
+    bytes: [u8; Self::MOST],
+    len: usize,
+}
+
+impl Text {
+    /// `gen-`, twelve digits of seconds, a dash, twenty digits; every other id is shorter.
+    const MOST: usize = 40;
+
+    fn of(prefix: &str, uuid: Uuid) -> Self {
+        let mut text = Self { bytes: [0; Self::MOST], len: 0 };
+        text.push(prefix.as_bytes());
+        text.push(&digits(uuid.as_u128()));
+        text
+    }
+
+    fn of_generation(id: GenerationId) -> Self {
+        let millis = id.unix_millis();
+        let packed = (u128::from(millis % 1000) << RANDOM_BITS) | id.random74();
+        let mut text = Self { bytes: [0; Self::MOST], len: 0 };
+        text.push(b"gen-");
+        text.push(crate::decimal::Digits::of(millis / 1000).as_str().as_bytes());
+        text.push(b"-");
+        // 84 bits: the first two of all digits are zeros.
+        text.push(digits(packed).get(2..).unwrap_or_default());
+        text
+    }
+
+    fn push(&mut self, part: &[u8]) {
+        let end = self.len + part.len();
+        if let Some(room) = self.bytes.get_mut(self.len..end) {
+            room.copy_from_slice(part);
+            self.len = end;
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(self.bytes.get(..self.len).unwrap_or_default()).unwrap_or_default()
+    }
 }
 
 /// Reads base62; `None` for foreign characters or more than 128 bits.
@@ -105,7 +141,7 @@ macro_rules! declare_id {
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write_id(f, Self::PREFIX, self.0)
+                f.write_str(Text::of(Self::PREFIX, self.0).as_str())
             }
         }
 
@@ -123,7 +159,7 @@ macro_rules! declare_id {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                serializer.serialize_str(Text::of(Self::PREFIX, self.0).as_str())
             }
         }
 
@@ -217,9 +253,7 @@ impl GenerationId {
 
 impl std::fmt::Display for GenerationId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let millis = self.unix_millis();
-        let packed = (u128::from(millis % 1000) << RANDOM_BITS) | self.random74();
-        write!(f, "gen-{}-{}", millis / 1000, base62(packed, 20))
+        f.write_str(Text::of_generation(*self).as_str())
     }
 }
 
@@ -252,7 +286,7 @@ impl std::str::FromStr for GenerationId {
 
 impl Serialize for GenerationId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(Text::of_generation(*self).as_str())
     }
 }
 
