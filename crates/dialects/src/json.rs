@@ -92,7 +92,8 @@ pub(crate) fn members(text: &str) -> Result<Members<'_>, serde_json::Error> {
     Ok(members)
 }
 
-struct MembersVisitor;
+/// Collects the members of an object.
+pub(crate) struct MembersVisitor;
 
 impl<'de> Visitor<'de> for MembersVisitor {
     type Value = Members<'de>;
@@ -301,8 +302,15 @@ impl ObjectWriter {
             self.out.push(b',');
         }
         self.empty = false;
-        push_json(&mut self.out, key);
-        self.out.push(b':');
+        // Nearly every key is a plain word: there is nothing to escape in it.
+        if key.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+            self.out.push(b'"');
+            self.out.extend_from_slice(key.as_bytes());
+            self.out.extend_from_slice(b"\":");
+        } else {
+            push_json(&mut self.out, key);
+            self.out.push(b':');
+        }
     }
 }
 

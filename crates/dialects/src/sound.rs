@@ -362,7 +362,9 @@ mod tests {
 
     #[test]
     fn what_is_only_unusual_is_left_to_the_parser() {
-        for text in ["{\"a\":\n1}", r#"{"a":"\ud83d\ude00"}"#, r#"{"a":[[[]]]}"#, r#"{"a":1,"b":2,"c":3,"d":4}"#] {
+        for text in
+            ["{\"a\":\n1}", r#"{"a":"\ud83d\ude00"}"#, r#"{"a":[[[]]]}"#, r#"{"a":1,"b":2,"c":3,"d":4}"#]
+        {
             assert!(slowly(text, 128) && read(text, 3, 3).is_none(), "{text}");
         }
         assert!(read(r#"{"a":[[]]}"#, 3, 3).is_some());

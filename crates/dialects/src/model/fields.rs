@@ -222,14 +222,15 @@ fn number<J: Json + ?Sized>(raw: &J, min: f64, max: f64, at: &At<'_>) -> Result<
 
 fn list<J: Json + ?Sized>(raw: &J, max: usize, at: &At<'_>) -> Result<(), RequestError> {
     expect_one_of(raw, &[Kind::Array], "an array of strings", at)?;
-    Walk::over(raw.json()).elements(|index, walk| {
-        if index >= max {
-            let expected = format!("at most {max} elements");
-            return Err(at.fail(RequestErrorKind::OutOfRange { expected, got: "more".to_owned() }));
-        }
-        expected_kind(walk.kind(), &[Kind::Text], Kind::Text.name(), &at.index(index))
-    })
-    .map(|_count| ())
+    Walk::over(raw.json())
+        .elements(|index, walk| {
+            if index >= max {
+                let expected = format!("at most {max} elements");
+                return Err(at.fail(RequestErrorKind::OutOfRange { expected, got: "more".to_owned() }));
+            }
+            expected_kind(walk.kind(), &[Kind::Text], Kind::Text.name(), &at.index(index))
+        })
+        .map(|_count| ())
 }
 
 /// One of a few words.

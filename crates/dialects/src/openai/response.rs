@@ -1,20 +1,23 @@
 //! A whole answer or error of an OpenAI-like provider.
 
 use crate::dialect::WireError;
+use crate::json::{self, Kind, Members, MembersVisitor};
 use crate::model::failure::{FailureClass, UpstreamFailure};
 use crate::model::finish::FinishReason;
 use crate::model::reasoning::ReasoningDetail;
 use crate::model::reply::{Reply, ReplyChoice, ReplyMessage};
 use crate::openai::wire;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 #[derive(Deserialize)]
-struct ReplyWire {
+struct ReplyWire<'a> {
     id: Option<String>,
     model: Option<String>,
-    choices: Option<Vec<ChoiceWire>>,
+    #[serde(borrow)]
+    choices: Option<Vec<ChoiceWire<'a>>>,
     usage: Option<Value>,
     error: Option<Value>,
     system_fingerprint: Option<String>,
@@ -22,10 +25,11 @@ struct ReplyWire {
 }
 
 #[derive(Deserialize)]
-struct ChoiceWire {
+struct ChoiceWire<'a> {
     #[serde(default)]
     index: u32,
-    message: Option<Map<String, Value>>,
+    #[serde(borrow)]
+    message: Option<MessageWire<'a>>,
     finish_reason: Option<String>,
     /// Present when the provider is itself a gateway of our kind.
     native_finish_reason: Option<String>,
@@ -35,8 +39,17 @@ struct ChoiceWire {
     usage: Option<Value>,
 }
 
+/// The members of a message, unparsed: text, which is most of an answer, is read once and becomes no tree.
+struct MessageWire<'a>(Members<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for MessageWire<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor).map(MessageWire)
+    }
+}
+
 pub(super) fn parse(body: &[u8]) -> Result<Reply, WireError> {
-    let wire: ReplyWire =
+    let wire: ReplyWire<'_> =
         serde_json::from_slice(body).map_err(|error| WireError::malformed("answer", &error))?;
     let mut choices = wire.choices.unwrap_or_default();
     let failed = wire.error.or_else(|| choices.iter_mut().find_map(|choice| choice.error.take()));
@@ -51,10 +64,11 @@ pub(super) fn parse(body: &[u8]) -> Result<Reply, WireError> {
         Ok(usage) => (usage, None),
         Err(fault) => (None, Some(fault)),
     };
+    let choices: Result<Vec<ReplyChoice>, WireError> = choices.into_iter().map(choice).collect();
     Ok(Reply {
         upstream_id: wire.id,
         model: wire.model,
-        choices: choices.into_iter().map(choice).collect(),
+        choices: choices?,
         usage,
         usage_fault,
         system_fingerprint: wire.system_fingerprint,
@@ -62,8 +76,8 @@ pub(super) fn parse(body: &[u8]) -> Result<Reply, WireError> {
     })
 }
 
-fn choice(wire: ChoiceWire) -> ReplyChoice {
-    let message = message(wire.message.unwrap_or_default());
+fn choice(wire: ChoiceWire<'_>) -> Result<ReplyChoice, WireError> {
+    let message = message(wire.message.map(|wire| wire.0).unwrap_or_default())?;
     let finish = match wire.finish_reason.as_deref() {
         Some(word) => wire::finish_reason(word),
         None => FinishReason::Stop,
@@ -74,38 +88,71 @@ fn choice(wire: ChoiceWire) -> ReplyChoice {
         FinishReason::Stop if !message.tool_calls.is_empty() => FinishReason::ToolCalls,
         other => other,
     };
-    ReplyChoice {
+    Ok(ReplyChoice {
         index: wire.index,
         message,
         finish,
         native_finish: wire.native_finish_reason.or(wire.finish_reason),
         logprobs: wire.logprobs,
-    }
+    })
 }
 
-fn message(mut wire: Map<String, Value>) -> ReplyMessage {
-    let mut text = |key: &str| match wire.remove(key) {
-        Some(Value::String(text)) => Some(text),
-        _ => None,
+/// Of a member that is written twice the last one counts.
+fn message(wire: Members<'_>) -> Result<ReplyMessage, WireError> {
+    let (mut content, mut refusal, mut thought, mut thought_content) = (None, None, None, None);
+    let (mut calls, mut given) = (None, None);
+    let mut others = Map::new();
+    for (key, raw) in wire {
+        match key.as_ref() {
+            "role" => {}
+            "content" => content = Some(raw),
+            "refusal" => refusal = text(raw)?,
+            "reasoning" => thought = text(raw)?,
+            "reasoning_content" => thought_content = text(raw)?,
+            "tool_calls" => calls = Some(tree(raw)?),
+            "reasoning_details" => given = Some(tree(raw)?),
+            _ if matches!(raw.get(), "null" | "[]") => {
+                others.remove(key.as_ref());
+            }
+            _ => {
+                others.insert(key.into_owned(), tree(raw)?);
+            }
+        }
+    }
+    let (content, thinking) = match content {
+        Some(raw) if Kind::of(raw) == Kind::Text => (text(raw)?, None),
+        Some(raw) => {
+            let (said, thinking) = wire::content(&tree(raw)?);
+            (said.map(Cow::Owned), thinking)
+        }
+        None => (None, None),
     };
-    let refusal = text("refusal");
-    let reasoning =
-        [text("reasoning"), text("reasoning_content")].into_iter().flatten().find(|r| !r.is_empty());
-    let (content, thinking) = wire.remove("content").map(|value| wire::content(&value)).unwrap_or_default();
-    let reasoning = reasoning.or(thinking);
-    let calls = wire.remove("tool_calls");
+    let reasoning = [thought, thought_content].into_iter().flatten().find(|said| !said.is_empty());
+    let reasoning = reasoning.map(Cow::into_owned).or(thinking);
     let tool_calls =
         calls.as_ref().and_then(Value::as_array).into_iter().flatten().filter_map(wire::tool_call);
-    let reasoning_details = details(wire.remove("reasoning_details"), reasoning.as_deref());
-    wire.remove("role");
-    ReplyMessage {
-        content,
-        refusal,
+    let reasoning_details = details(given, reasoning.as_deref());
+    Ok(ReplyMessage {
+        content: content.map(Cow::into_owned),
+        refusal: refusal.map(Cow::into_owned),
         reasoning,
         reasoning_details,
         tool_calls: tool_calls.collect(),
-        extra: raws(wire),
+        extra: raws(others),
+    })
+}
+
+/// The content of a string, `None` for anything else.
+fn text(raw: &RawValue) -> Result<Option<Cow<'_, str>>, WireError> {
+    if Kind::of(raw) != Kind::Text {
+        return Ok(None);
     }
+    let text = serde_json::from_str::<json::Text<'_>>(raw.get());
+    text.map(|text| Some(text.0)).map_err(|error| WireError::malformed("answer", &error))
+}
+
+fn tree(raw: &RawValue) -> Result<Value, WireError> {
+    serde_json::from_str(raw.get()).map_err(|error| WireError::malformed("answer", &error))
 }
 
 /// The provider's details, or one made from its plain reasoning, so that every answer can be replayed.

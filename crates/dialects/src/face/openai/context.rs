@@ -1,6 +1,7 @@
 //! What every chunk and reply of one generation says about itself.
 
 use crate::json::ObjectWriter;
+use std::cell::OnceCell;
 
 /// Identity of an answer, with the common beginning of its chunks made once.
 #[derive(Debug, Clone)]
@@ -12,8 +13,9 @@ pub struct FaceContext {
     provider: String,
     strict: bool,
     exclude_reasoning: bool,
-    /// `data: {"id":…,"choices":`, without the choices.
-    head: Vec<u8>,
+    /// `data: {"id":…,"choices":`, without the choices. Made when it is first needed: whole answers never
+    /// need it.
+    head: OnceCell<Vec<u8>>,
 }
 
 impl FaceContext {
@@ -21,17 +23,15 @@ impl FaceContext {
     #[must_use]
     pub fn new(id: &str, created: i64, model: &str, provider: &str) -> Self {
         let (id, model, provider) = (id.to_owned(), model.to_owned(), provider.to_owned());
-        let mut context =
-            Self { id, created, model, provider, strict: false, exclude_reasoning: false, head: Vec::new() };
-        context.head = context.chunk_head();
-        context
+        let head = OnceCell::new();
+        Self { id, created, model, provider, strict: false, exclude_reasoning: false, head }
     }
 
     /// Only OpenAI's fields and values (`X-Farebox-Strict: openai`).
     #[must_use]
     pub fn strict(mut self, strict: bool) -> Self {
         self.strict = strict;
-        self.head = self.chunk_head();
+        self.head = OnceCell::new();
         self
     }
 
@@ -57,7 +57,7 @@ impl FaceContext {
     }
 
     pub(super) fn head(&self) -> &[u8] {
-        &self.head
+        self.head.get_or_init(|| self.chunk_head())
     }
 
     /// The members that stand first in every object of this face.

@@ -111,7 +111,8 @@ impl PassThrough {
     /// See [`Relay::push`](super::Relay::push).
     pub fn push(&mut self, bytes: &[u8], text: &mut String, passed: &mut Passed) -> Result<(), WireError> {
         let lane = &mut self.lane;
-        let mut out = Vec::with_capacity(bytes.len() + 256);
+        // Ours name model and provider, so they are longer than most providers' frames.
+        let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 2 + 512);
         let outcome = self.sse.push(bytes, &mut |frame| lane.frame(frame.data, &mut out, text, passed));
         passed.bytes = Bytes::from(out);
         outcome
