@@ -134,7 +134,8 @@ fn check_digits(body: &str) -> String {
 #[derive(Clone)]
 pub struct Pepper {
     version: i16,
-    secret: [u8; 32],
+    /// With the secret mixed in already, which is half of the work of a digest.
+    keyed: Hmac<Sha256>,
 }
 
 impl std::fmt::Debug for Pepper {
@@ -145,8 +146,10 @@ impl std::fmt::Debug for Pepper {
 
 impl Pepper {
     #[must_use]
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
     pub fn new(version: i16, secret: [u8; 32]) -> Self {
-        Self { version, secret }
+        let keyed = Hmac::new_from_slice(&secret).expect("HMAC takes keys of any length");
+        Self { version, keyed }
     }
 
     /// What is stored of a key.
@@ -157,14 +160,9 @@ impl Pepper {
 
     /// HMAC-SHA256 of a text; texts of other purposes begin otherwise than a key.
     pub(crate) fn mix(&self, text: &str) -> [u8; 32] {
-        let mut mac = self.mac();
+        let mut mac = self.keyed.clone();
         mac.update(text.as_bytes());
         mac.finalize().into_bytes().into()
-    }
-
-    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-    fn mac(&self) -> Hmac<Sha256> {
-        Hmac::new_from_slice(&self.secret).expect("HMAC takes keys of any length")
     }
 }
 
