@@ -75,12 +75,11 @@ impl Pipeline {
     }
 
     async fn serve(&self, received: &Received, sink: &Sink) -> Result<Ending, Refusal> {
-        let credential = read::credential(received.authorization.as_deref(), received.api_key.as_deref())?;
         let head = read::chat_request(&received.body)?;
         let now = self.clock.now();
         // What can be refused without asking a store is refused first.
         let wish = self.switchboard.read(&head)?;
-        let caller = self.doorkeeper.identify(&credential, KeyKind::Model, now).await?;
+        let caller = self.doorkeeper.identify(&received.credential, KeyKind::Model, now).await?;
         let planned = self.switchboard.plan(&head, wish, &caller, now).await?;
         let needs = planned.needs;
         let mut journey = Journey {

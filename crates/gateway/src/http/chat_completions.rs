@@ -11,7 +11,7 @@ use crate::http::health::Readiness;
 use crate::http::schema::ChatBody;
 use crate::pipeline::Pipeline;
 use crate::refusal::{Kind, Refusal};
-use crate::stage::read::{self, Received};
+use crate::stage::read::{self, Credential, Received};
 use crate::stage::stream::last_frames;
 use crate::tasks::Tasks;
 use actix_web::http::header;
@@ -61,8 +61,8 @@ pub async fn create(request: HttpRequest, payload: web::Payload, door: web::Data
     let arrived = door.pipeline.clock.monotonic();
     let generation = GenerationId::new(door.pipeline.clock.as_ref(), door.entropy.as_ref());
     let mut response = match admit_body(&request, payload, &door).await {
-        Ok(body) => {
-            let received = received(&request, generation, arrived, body);
+        Ok((credential, body)) => {
+            let received = received(&request, (generation, arrived), credential, body);
             let (sink, inbox) = client::channel();
             let pipeline = Arc::clone(&door.pipeline);
             pipeline.metrics.streams_open.inc();
@@ -78,41 +78,68 @@ pub async fn create(request: HttpRequest, payload: web::Payload, door: web::Data
     response
 }
 
-fn received(request: &HttpRequest, generation: GenerationId, arrived: Duration, body: Bytes) -> Received {
-    let text =
-        |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let short = |value: Option<String>| value.map(|value| value.chars().take(256).collect::<String>());
+/// The headers that are read of every request, as names that need no reading themselves.
+mod names {
+    use actix_web::http::header::HeaderName;
+
+    pub(super) static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+    pub(super) static HTTP_REFERER: HeaderName = HeaderName::from_static("http-referer");
+    pub(super) static TITLES: [HeaderName; 3] = [
+        HeaderName::from_static("x-farebox-title"),
+        HeaderName::from_static("x-openrouter-title"),
+        HeaderName::from_static("x-title"),
+    ];
+    pub(super) static SESSION: HeaderName = HeaderName::from_static("x-session-id");
+    pub(super) static STRICT: HeaderName = HeaderName::from_static("x-farebox-strict");
+    pub(super) static GENERATION: HeaderName = HeaderName::from_static("x-generation-id");
+    pub(super) static REQUEST: HeaderName = HeaderName::from_static("x-request-id");
+    pub(super) static TIMING: HeaderName = HeaderName::from_static("server-timing");
+}
+
+fn header_text<'r>(request: &'r HttpRequest, name: &header::HeaderName) -> Option<&'r str> {
+    request.headers().get(name).and_then(|value| value.to_str().ok())
+}
+
+fn received(
+    request: &HttpRequest,
+    (generation, arrived): (GenerationId, Duration),
+    credential: Credential,
+    body: Bytes,
+) -> Received {
+    let text = |name: &header::HeaderName| header_text(request, name);
+    let short = |value: Option<&str>| value.map(|value| value.chars().take(256).collect::<String>());
     Received {
         generation,
         arrived,
-        authorization: text("authorization"),
-        api_key: text("x-api-key"),
-        referer: short(text("http-referer").or_else(|| text("referer"))),
-        title: short(
-            text("x-farebox-title").or_else(|| text("x-openrouter-title")).or_else(|| text("x-title")),
-        ),
-        session: short(text("x-session-id")),
-        strict: text("x-farebox-strict").is_some_and(|value| value.eq_ignore_ascii_case("openai")),
+        credential,
+        referer: short(text(&names::HTTP_REFERER).or_else(|| text(&header::REFERER))),
+        title: short(names::TITLES.iter().find_map(text)),
+        session: short(text(&names::SESSION)),
+        strict: text(&names::STRICT).is_some_and(|value| value.eq_ignore_ascii_case("openai")),
         body,
     }
 }
 
 /// Reads the body of a request that may be read: the process goes on, the credential is well formed, and a
 /// large body finds room.
-async fn admit_body(request: &HttpRequest, payload: web::Payload, door: &ChatDoor) -> Result<Bytes, Refusal> {
+async fn admit_body(
+    request: &HttpRequest,
+    payload: web::Payload,
+    door: &ChatDoor,
+) -> Result<(Credential, Bytes), Refusal> {
     if door.readiness.is_draining() {
         let message = "This process is shutting down. Send the request again.";
         return Err(Refusal::new(Kind::Draining, message).retry_after(1));
     }
-    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    if text("content-encoding").is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+    let text = |name: &header::HeaderName| header_text(request, name);
+    if text(&header::CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         return Err(Refusal::new(
             Kind::Encoded,
             "Compressed request bodies are not read. Send the body uncompressed.",
         ));
     }
-    let _sound = read::credential(text("authorization"), text("x-api-key"))?;
-    door.bodies.read(request, payload).await
+    let credential = read::credential(text(&header::AUTHORIZATION), text(&names::API_KEY))?;
+    Ok((credential, door.bodies.read(request, payload).await?))
 }
 
 /// Waits for the session's first word and answers with it. Once a stream is under way its head is sent after
@@ -196,12 +223,12 @@ fn mark(response: &mut HttpResponse, generation: GenerationId, took: Duration) {
     let headers = response.headers_mut();
     let id = generation.to_string();
     if let Ok(value) = header::HeaderValue::from_str(&id) {
-        headers.insert(header::HeaderName::from_static("x-generation-id"), value.clone());
-        headers.insert(header::HeaderName::from_static("x-request-id"), value);
+        headers.insert(names::GENERATION.clone(), value.clone());
+        headers.insert(names::REQUEST.clone(), value);
     }
     let timing = format!("gateway;dur={}.{:03}", took.as_millis(), took.as_micros() % 1000);
     if let Ok(value) = header::HeaderValue::from_str(&timing) {
-        headers.insert(header::HeaderName::from_static("server-timing"), value);
+        headers.insert(names::TIMING.clone(), value);
     }
     let exposed =
         header::HeaderValue::from_static("X-Generation-Id,X-Provider-Name,X-Request-Id,Server-Timing");

@@ -13,8 +13,8 @@ pub struct Received {
     pub generation: GenerationId,
     /// Monotonic time of arrival.
     pub arrived: Duration,
-    pub authorization: Option<String>,
-    pub api_key: Option<String>,
+    /// Sound; whether it is known is another stage's question.
+    pub credential: Credential,
     pub referer: Option<String>,
     pub title: Option<String>,
     pub session: Option<String>,
