@@ -20,6 +20,8 @@ pub enum Message {
     Head(Answerer),
     /// Complete server-sent events.
     Frames(Bytes),
+    /// The same, and nothing follows: the stream ends with them, in the same write.
+    Last(Bytes),
 }
 
 /// A whole answer.

@@ -220,10 +220,13 @@ impl Pipeline {
             let mut stream = Stream::begin(opened, Relay::new(attempt.dialect, context), line).await?;
             stream.carry(line, &tail.heartbeat(journey)).await;
             let context = stream.relay().context().clone();
-            let progress = std::mem::take(&mut stream.progress);
-            // The upstream connection is given back or cut before the books are closed.
-            drop(stream);
-            return Ok(tail.close_stream(journey, progress, &context, sink).await);
+            let progress = stream.progress.handed_over();
+            // First, so that a connection that is not kept is cut before the books are closed.
+            return Ok(tokio::select! {
+                biased;
+                never = stream.part() => match never {},
+                ending = tail.close_stream(journey, progress, &context, sink) => ending,
+            });
         }
         let body = tokio::select! {
             biased;

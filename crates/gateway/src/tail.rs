@@ -166,7 +166,7 @@ impl Tail<'_> {
                     face::render_error_chunk(&body.with("provider_name", named), context)
                 });
                 let error = error.unwrap_or_default();
-                Message::Frames(last_frames(&[&error, &usage_chunk, face::DONE]))
+                Message::Last(last_frames(&[&error, &usage_chunk, face::DONE]))
             },
             sink,
         );

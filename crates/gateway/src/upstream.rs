@@ -215,6 +215,13 @@ impl Answer {
         }
     }
 
+    /// Waits for the end of a body of which nothing more is wanted, so that its line can be used again. A
+    /// provider that goes on talking is cut off.
+    pub async fn part(mut self) {
+        let limit = self.limits.error_bytes;
+        let _read = self.read_up_to(limit).await;
+    }
+
     /// At the body's end the line goes back to the pool.
     async fn next(&mut self) -> Result<Option<Bytes>, hyper::Error> {
         let Some(line) = &mut self.line else { return Ok(None) };

@@ -169,7 +169,7 @@ async fn relay(mut inbox: mpsc::Receiver<Message>, generation: GenerationId) -> 
                 return response.streaming(frames(inbox, generation));
             }
             // An answer cannot begin without a head; a session that is gone has nothing to say.
-            Some(Message::Frames(_)) | None => return answer::refusal(&lost()),
+            Some(Message::Frames(_) | Message::Last(_)) | None => return answer::refusal(&lost()),
         }
     }
 }
@@ -189,19 +189,22 @@ fn stream_head() -> actix_web::HttpResponseBuilder {
 
 type Frame = Result<Bytes, std::convert::Infallible>;
 
-/// The session's frames, with comments while it says nothing. A refusal after the head is an error chunk.
+/// The session's frames, with comments while it says nothing. A refusal after the head is an error chunk. The
+/// stream ends with the session's last word and does not wait for the session's own end.
 fn frames(
     inbox: mpsc::Receiver<Message>,
     generation: GenerationId,
 ) -> impl futures_util::Stream<Item = Frame> {
-    futures_util::stream::unfold(inbox, move |mut inbox| async move {
+    futures_util::stream::unfold(Some(inbox), move |inbox| async move {
+        let mut inbox = inbox?;
         loop {
             match tokio::time::timeout(SILENCE, inbox.recv()).await {
-                Err(_silence) => return Some((Ok(Bytes::from_static(face::KEEP_ALIVE)), inbox)),
+                Err(_silence) => return Some((Ok(Bytes::from_static(face::KEEP_ALIVE)), Some(inbox))),
                 Ok(None) => return None,
-                Ok(Some(Message::Frames(frames))) => return Some((Ok(frames), inbox)),
+                Ok(Some(Message::Frames(frames))) => return Some((Ok(frames), Some(inbox))),
+                Ok(Some(Message::Last(frames))) => return Some((Ok(frames), None)),
                 Ok(Some(Message::Refused(refusal))) => {
-                    return Some((Ok(refused_late(&refusal, generation)), inbox));
+                    return Some((Ok(refused_late(&refusal, generation)), None));
                 }
                 Ok(Some(Message::Head(_) | Message::Underway | Message::Whole(_))) => {}
             }

@@ -67,6 +67,13 @@ impl Progress {
     fn ended(&self) -> bool {
         self.done || self.error.is_some()
     }
+
+    /// All of it for the books; what stays only says how the stream ended.
+    #[must_use]
+    pub fn handed_over(&mut self) -> Self {
+        let left = Self { done: self.done && self.error.is_none(), ..Self::default() };
+        std::mem::replace(self, left)
+    }
 }
 
 /// A stream with its first output in hand.
@@ -163,9 +170,10 @@ impl Stream {
     pub async fn carry(&mut self, line: Line<'_>, heartbeat: &dyn Heartbeat) {
         let mut here = self.begin_telling(line).await;
         let mut cut_at = None;
-        let mut beats = tokio::time::interval(heartbeat.every());
+        // An interval that begins now would first wait for the timer's next millisecond.
+        let every = heartbeat.every();
+        let mut beats = tokio::time::interval_at(Instant::now() + every, every);
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        beats.tick().await;
         while !self.progress.ended() {
             if !here && cut_at.is_none() {
                 self.progress.cancelled = true;
@@ -255,6 +263,19 @@ impl Stream {
     #[must_use]
     pub fn relay(&self) -> &Relay {
         &self.relay
+    }
+
+    /// Gives the provider's connection back once the answer's body has ended, which comes right behind its last
+    /// word; without a last word the connection is cut at once. Never resolves: it is awaited beside the
+    /// closing of the books, for as long as that takes.
+    pub async fn part(self) -> std::convert::Infallible {
+        let Self { answer, progress, .. } = self;
+        if progress.done {
+            answer.part().await;
+        } else {
+            drop(answer);
+        }
+        std::future::pending().await
     }
 }
 
