@@ -1,8 +1,7 @@
 //! The command line of the load rig: the whole comparison, a profiler's victim, or one role of it.
 
 use anyhow::Context as _;
-use bench::run::{self, Options};
-use bench::workload::Workload;
+use bench::run::{self, Busy, Options};
 use bench::{floors, mock};
 use clap::{Parser, Subcommand};
 use std::io::Write as _;
@@ -30,14 +29,12 @@ enum Role {
         #[arg(long)]
         out: Option<PathBuf>,
     },
-    /// Keeps farebox busy for --cell-ms and prints its pid, for a profiler
+    /// Keeps one target busy and prints its pid, for a profiler or a count
     Busy {
         #[command(flatten)]
         options: Options,
-        #[arg(long, value_enum, default_value = "small")]
-        workload: Workload,
-        #[arg(long, default_value_t = 64)]
-        connections: u32,
+        #[command(flatten)]
+        busy: Busy,
     },
     /// The mock provider
     Mock,
@@ -69,8 +66,8 @@ fn main() -> anyhow::Result<()> {
             }
             Ok(())
         }
-        Role::Busy { options, workload, connections } => {
-            let measured = run::keep_busy(&options, workload, connections)?;
+        Role::Busy { options, busy } => {
+            let measured = run::keep_busy(&options, &busy)?;
             print(&format!("{} answers, {} failures", measured.answers, measured.failures))
         }
         Role::Mock => local(async { mock::serve(listen().await?).await }),

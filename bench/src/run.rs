@@ -8,6 +8,7 @@ use crate::stack::{Stack, Stores, plain};
 use crate::time::now;
 use crate::workload::Workload;
 use anyhow::Context as _;
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -86,25 +87,56 @@ pub fn all(options: &Options) -> anyhow::Result<Report> {
     report.with_context(|| format!("logs are in {}", stack.folder.display()))
 }
 
-/// Starts the product alone and keeps it under load, for a profiler; prints its process id first.
+/// Load on one target alone.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Busy {
+    #[arg(long, value_enum, default_value = "small")]
+    pub workload: Workload,
+    #[arg(long, default_value_t = 64)]
+    pub connections: u32,
+    /// Exactly so many requests, instead of --cell-ms
+    #[arg(long)]
+    pub requests: Option<u64>,
+    /// Milliseconds between the pid and the load, in which a tracer can attach; the same again afterwards
+    #[arg(long, default_value_t = 0)]
+    pub pause_ms: u64,
+    /// A command that the target is started under, e.g. "valgrind --tool=callgrind"
+    #[arg(long)]
+    pub under: Option<String>,
+}
+
+/// Starts one target (the product, or the one of --only) and keeps it under load, for a profiler or a count;
+/// prints its process id first.
 ///
 /// # Errors
 /// As [`all`].
-pub fn keep_busy(options: &Options, workload: Workload, connections: u32) -> anyhow::Result<Measured> {
+pub fn keep_busy(options: &Options, busy: &Busy) -> anyhow::Result<Measured> {
     let mut stack = Stack::new(pinnable())?;
-    let busy = (|| {
-        let product = product(options, &mut stack)?;
-        say(&format!("pid {}", product.pid.unwrap_or(0)))?;
-        let until = Until::Elapsed(Duration::from_millis(options.cell_ms));
-        load::run(&Load { target: product.target, workload, connections, pace: Pace::Closed, until })
+    stack.under =
+        busy.under.iter().flat_map(|command| command.split_whitespace()).map(str::to_owned).collect();
+    let measured = (|| {
+        let only = if options.only.is_empty() { vec!["farebox".to_owned()] } else { options.only.clone() };
+        let contenders = contenders(&Options { only, ..options.clone() }, &mut stack)?;
+        let contender = contenders.into_iter().next().context("--only names no target")?;
+        say(&format!("pid {}", contender.pid.unwrap_or(0)))?;
+        let pause = Duration::from_millis(busy.pause_ms);
+        std::thread::sleep(pause);
+        let until = match busy.requests {
+            Some(most) => Until::Requests(most),
+            None => Until::Elapsed(Duration::from_millis(options.cell_ms)),
+        };
+        let Busy { workload, connections, .. } = *busy;
+        let load = Load { target: contender.target, workload, connections, pace: Pace::Closed, until };
+        let measured = load::run(&load);
+        std::thread::sleep(pause);
+        measured
     })();
     stack.stop();
-    busy.with_context(|| format!("logs are in {}", stack.folder.display()))
+    measured.with_context(|| format!("logs are in {}", stack.folder.display()))
 }
 
-fn product(options: &Options, stack: &mut Stack) -> anyhow::Result<Contender> {
+fn product(options: &Options, stack: &mut Stack, mock: SocketAddr) -> anyhow::Result<Contender> {
     let stores = Stores { database_url: options.database_url.clone(), redis_url: options.redis_url.clone() };
-    let (mock, _) = stack.role("mock", false, &[])?;
     let product = stack.product(&stores, mock)?;
     let mut contender =
         Contender { name: "farebox", target: product.target, pid: Some(product.pid), resident: 0 };
@@ -156,7 +188,7 @@ fn contenders(options: &Options, stack: &mut Stack) -> anyhow::Result<Vec<Conten
         warm_up(contender)?;
     }
     if wanted("farebox") {
-        contenders.push(product(options, stack)?);
+        contenders.push(product(options, stack, mock)?);
     }
     Ok(contenders)
 }

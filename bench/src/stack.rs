@@ -28,6 +28,8 @@ pub struct Stack {
     /// Logs of the product, and what else a run leaves behind.
     pub folder: PathBuf,
     pinned: bool,
+    /// What measured processes are started under; mostly nothing.
+    pub under: Vec<String>,
 }
 
 /// The measured product.
@@ -51,7 +53,7 @@ impl Stack {
         let programs = std::env::current_exe()?.parent().context("no folder")?.to_path_buf();
         let folder = std::env::temp_dir().join(format!("farebox-bench-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
-        Ok(Self { children: Vec::new(), programs, folder, pinned })
+        Ok(Self { children: Vec::new(), programs, folder, pinned, under: Vec::new() })
     }
 
     /// Ends everything, the youngest first.
@@ -90,11 +92,11 @@ impl Stack {
 
     /// Measured processes have the first core; everything else of the run was started on the others.
     fn command(&self, program: &Path, measured: bool) -> Command {
-        if !(measured && self.pinned) {
-            return Command::new(program);
-        }
-        let mut command = Command::new("taskset");
-        command.args(["-c", "0"]).arg(program);
+        let pin: &[&str] = if self.pinned { &["taskset", "-c", "0"] } else { &[] };
+        let mut words = pin.iter().copied().chain(self.under.iter().map(String::as_str)).filter(|_| measured);
+        let Some(first) = words.next() else { return Command::new(program) };
+        let mut command = Command::new(first);
+        command.args(words).arg(program);
         command
     }
 
