@@ -116,6 +116,52 @@ async fn a_line_is_used_again_until_the_provider_closes_it() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_left_after_its_last_word_keeps_the_connection_once_its_end_has_come() {
+    let ((listener, access), upstream) = (provider().await, upstream());
+    let (left, wait) = tokio::sync::oneshot::channel();
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _request = heard(&mut stream).await;
+        stream.write_all(&[HEAD, &chunk("data: [DONE]\n\n")].concat()).await.unwrap();
+        wait.await.unwrap();
+        stream.write_all(b"0\r\n\r\n").await.unwrap();
+        let _request = heard(&mut stream).await;
+        stream.write_all(&[HEAD, &chunk("data: [DONE]\n\n"), b"0\r\n\r\n"].concat()).await.unwrap();
+        let _request = heard(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+    };
+    let ask = async {
+        let mut late = send(&upstream, &access).await.unwrap();
+        assert_eq!(late.piece().await.unwrap().unwrap(), "data: [DONE]\n\n");
+        left.send(()).unwrap();
+        late.part().await;
+        let mut at_once = send(&upstream, &access).await.unwrap();
+        assert_eq!(at_once.piece().await.unwrap().unwrap(), "data: [DONE]\n\n");
+        at_once.part().await;
+        assert_eq!(send(&upstream, &access).await.unwrap().whole().await.unwrap(), "ok");
+    };
+    tokio::join!(serve, ask);
+}
+
+#[tokio::test]
+async fn a_provider_that_goes_on_talking_after_its_last_word_is_cut_off() {
+    let ((listener, access), upstream) = (provider().await, upstream());
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _request = heard(&mut stream).await;
+        stream.write_all(&[HEAD, &chunk("data: [DONE]\n\n")].concat()).await.unwrap();
+        // Ends only because the other side closes.
+        while stream.write_all(&chunk(&"more ".repeat(100))).await.is_ok() {}
+    };
+    let ask = async {
+        let mut answer = send(&upstream, &access).await.unwrap();
+        let _last = answer.piece().await.unwrap();
+        answer.part().await;
+    };
+    tokio::join!(serve, ask);
+}
+
+#[tokio::test]
 async fn an_answer_dropped_before_its_end_closes_the_connection() {
     let ((listener, access), upstream) = (provider().await, upstream());
     let serve = async {
