@@ -157,6 +157,8 @@ impl Stack {
             ("FAREBOX_STRIPE_API_BASE", payments.url().to_owned()),
             ("FAREBOX_SIMULATOR_URL", providers.url().to_owned()),
             ("FAREBOX_HOLD_LIFETIME_SECONDS", options.hold_lifetime_seconds.to_string()),
+            ("FAREBOX_JOURNAL_DIR", folder.0.join("journal").display().to_string()),
+            ("FAREBOX_JOURNAL_SEGMENT_MIB", "1".to_owned()),
         ]));
         let wires = if options.wires { Some(Wires::over(&mut environment).await?) } else { None };
         environment.extend(options.environment);
@@ -205,6 +207,31 @@ impl Stack {
 
     /// Starts `farebox serve` on these ports and waits until it is ready.
     async fn serve(&self, ports: [u16; 3], log: PathBuf) -> anyhow::Result<Gateway> {
+        let mut gateway = self.begin_serving(ports, log, &[])?;
+        let alive = self
+            .until_ready(&mut gateway)
+            .await
+            .with_context(|| gateway.process.log().unwrap_or_default())?;
+        anyhow::ensure!(alive, "the gateway stopped: {}", gateway.process.log()?);
+        Ok(gateway)
+    }
+
+    /// Waits until a process is ready; `false` when it ended before.
+    async fn until_ready(&self, gateway: &mut Gateway) -> anyhow::Result<bool> {
+        let ready = format!("http://127.0.0.1:{}/readyz", gateway.public);
+        eventually(READY, "the gateway is ready", || {
+            let (ended, asked) = (gateway.process.ended(), self.http.get(&ready).send());
+            async move {
+                if ended?.is_some() {
+                    return Ok(Some(false));
+                }
+                Ok(asked.await.ok().filter(|answer| answer.status() == 200).map(|_ready| true))
+            }
+        })
+        .await
+    }
+
+    fn begin_serving(&self, ports: [u16; 3], log: PathBuf, more: &[(&str, &str)]) -> anyhow::Result<Gateway> {
         let [public, staff, metrics] = ports;
         let mut environment = self.environment.clone();
         environment.extend(named([
@@ -214,19 +241,8 @@ impl Stack {
             ("FAREBOX_SITE_URL", format!("http://localhost:{public}")),
             ("FAREBOX_STAFF_URL", format!("http://localhost:{staff}")),
         ]));
-        let mut process = Process::start(&settings::farebox()?, &["serve"], &environment, log.clone())?;
-        let ready = format!("http://127.0.0.1:{public}/readyz");
-        eventually(READY, "the gateway is ready", || {
-            let (ended, asked) = (process.ended(), self.http.get(&ready).send());
-            async move {
-                if let Some(status) = ended? {
-                    anyhow::bail!("the gateway stopped: {status}");
-                }
-                Ok(asked.await.ok().filter(|answer| answer.status() == 200))
-            }
-        })
-        .await
-        .with_context(|| process.log().unwrap_or_default())?;
+        environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let process = Process::start(&settings::farebox()?, &["serve"], &environment, log.clone())?;
         Ok(Gateway { process, public, staff, metrics, log })
     }
 
@@ -242,6 +258,46 @@ impl Stack {
         let new = self.serve(ports, log).await?;
         *self.gateways.get_mut(number).context("no such gateway")? = new;
         Ok(())
+    }
+
+    /// Starts a gateway that is gone again on its ports, with further settings, and waits until it is ready;
+    /// `false` when it ended before that.
+    pub async fn start_gateway_with(&mut self, number: usize, more: &[(&str, &str)]) -> anyhow::Result<bool> {
+        let old = self.gateways.get(number).context("no such gateway")?;
+        let (ports, log) = ([old.public, old.staff, old.metrics], old.log.clone());
+        let mut new = self.begin_serving(ports, log, more)?;
+        let alive = self.until_ready(&mut new).await?;
+        *self.gateways.get_mut(number).context("no such gateway")? = new;
+        Ok(alive)
+    }
+
+    /// Waits until a gateway has ended by itself.
+    pub async fn gateway_ends(&mut self, number: usize, within: Duration) -> anyhow::Result<()> {
+        let process = &mut self.gateways.get_mut(number).context("no such gateway")?.process;
+        eventually(within, "the gateway has ended", || {
+            let ended = process.ended();
+            async move { Ok(ended?.map(drop)) }
+        })
+        .await
+    }
+
+    /// Waits until nothing is on its way: no hold, nothing unbooked, no settlement unconfirmed, no journal
+    /// whose process is gone.
+    pub async fn at_rest(&self, within: Duration) -> anyhow::Result<()> {
+        self.settled(within).await?;
+        eventually(within, "the journals of the dead are done", || async {
+            let mut journals = 0;
+            for entry in std::fs::read_dir(self.folder.0.join("journal"))? {
+                journals += usize::from(!entry?.file_name().to_string_lossy().starts_with('.'));
+            }
+            Ok((journals == self.gateways.len()).then_some(()))
+        })
+        .await?;
+        eventually(within, "every settlement is confirmed", || async {
+            Ok((self.metric("farebox_unconfirmed").await? == "0").then_some(()))
+        })
+        .await?;
+        self.settled(within).await
     }
 
     pub fn gateway(&self, number: usize) -> anyhow::Result<&Gateway> {

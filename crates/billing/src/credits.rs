@@ -148,7 +148,7 @@ impl Credits {
             let Some(last) = entries.last().map(|entry| entry.seq) else { break };
             for entry in &entries {
                 match self.upkeep.credit(entry).await? {
-                    Credited::Done { .. } | Credited::Already => {}
+                    Credited::Done { .. } | Credited::Already => kernel::crash::point("credits.sent"),
                     Credited::Gap { have: at } if at < have => {
                         return self.restart_credits(account, at).await;
                     }

@@ -303,6 +303,12 @@ pub trait CreditEngine: Send + Sync {
     async fn knows(&self, hold: &HoldKey, account: AccountRef) -> Result<bool, StoreError>;
 }
 
+/// The epochs in which this process speaks to the engine.
+pub trait EpochView: Send + Sync {
+    /// `None` while the shard's epoch is not known.
+    fn epoch(&self, shard: u8) -> Option<i64>;
+}
+
 /// What closes a hold.
 #[derive(Debug, Clone, Copy)]
 pub struct Settlement<'a> {

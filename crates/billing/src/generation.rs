@@ -136,3 +136,47 @@ impl HoldOwner {
         serde_json::from_str(text).ok()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    /// A record of one priced call, for tests.
+    pub(crate) fn record(id: GenerationId) -> GenerationRecord {
+        GenerationRecord {
+            id,
+            org: OrgId::from_uuid(Uuid::from_u128(4)),
+            workspace: WorkspaceId::from_uuid(Uuid::nil()),
+            key: None,
+            member: MemberId::from_uuid(Uuid::nil()),
+            model: "a/b".to_owned(),
+            provider: "x".to_owned(),
+            endpoint: EndpointId::from_uuid(Uuid::nil()),
+            tariff: TariffId::from_uuid(Uuid::nil()),
+            tariff_version: 1,
+            catalog_version: 1,
+            usage: Usage::default(),
+            extras: Extras::default(),
+            usage_source: "exact".to_owned(),
+            list_price: NanoUsd::ZERO,
+            amount: NanoUsd::ZERO,
+            provider_cost: NanoUsd::ZERO,
+            provider_key: None,
+            finish_reason: None,
+            native_finish_reason: None,
+            streamed: true,
+            cancelled: false,
+            error: None,
+            latency_ms: 1,
+            generation_ms: 1,
+            attempts: Vec::new(),
+            upstream_id: None,
+            app_referer: None,
+            app_title: None,
+            end_user: None,
+            session: None,
+            simulated: false,
+        }
+    }
+}

@@ -4,8 +4,8 @@
 
 use crate::engine::{AccountRef, AccountState, CapId, CreditEntry, HoldKey, OutboxEntry};
 use async_trait::async_trait;
-use kernel::ids::AccountId;
-use kernel::{Moment, StoreError};
+use kernel::ids::{AccountId, GenerationId};
+use kernel::{Moment, NanoUsd, StoreError};
 
 mod disputes;
 mod purchases;
@@ -66,6 +66,14 @@ pub trait Ledger: Send + Sync {
 
     /// Raises the epochs of shards by one (from 0) in one act, resets their cursors, and returns the new ones.
     async fn next_epochs(&self, shards: &[u8], redis_run_id: &str) -> Result<Vec<(u8, i64)>, StoreError>;
+}
+
+/// Whether settlements have arrived: the ledger's side of a gateway's journal.
+#[async_trait]
+pub trait Confirmations: Send + Sync {
+    /// Of these generations, those that are booked for good, each with the amount that was asked for it. What
+    /// a sweep or a release has booked is not final.
+    async fn finals(&self, generations: &[GenerationId]) -> Result<Vec<(GenerationId, NanoUsd)>, StoreError>;
 }
 
 /// The ingest writer's side: outbox entries become movements and generations.

@@ -17,6 +17,7 @@ pub mod outcome;
 pub mod pipeline;
 pub mod prompt;
 pub mod refusal;
+pub mod settlements;
 pub mod stage;
 mod tail;
 pub mod tasks;

@@ -18,6 +18,31 @@ pub fn count(text: &str) -> u64 {
     pieces(text).map(|piece| u64::try_from(tokenizer.encode_ordinary(piece).len()).unwrap_or(u64::MAX)).sum()
 }
 
+/// A count of a text that grows: what was counted once is not counted again.
+#[derive(Debug, Default)]
+pub struct RunningCount {
+    /// Bytes that are counted for good, and their tokens.
+    upto: usize,
+    tokens: u64,
+}
+
+impl RunningCount {
+    /// The count of the whole text, which begins with the text of the last call. It may differ from [`count`]
+    /// by a token at each joint; joints lie between words where there are any.
+    pub fn of(&mut self, text: &str) -> u64 {
+        const WORDLESS: usize = 4096;
+        let fresh = text.get(self.upto..).unwrap_or_default();
+        let word = fresh.rfind(char::is_whitespace).filter(|at| *at > 0);
+        let joint = word.or_else(|| (fresh.len() > WORDLESS).then_some(fresh.len()));
+        let Some((settled, rest)) = joint.and_then(|at| fresh.split_at_checked(at)) else {
+            return self.tokens.saturating_add(count(fresh));
+        };
+        self.tokens = self.tokens.saturating_add(count(settled));
+        self.upto += settled.len();
+        self.tokens.saturating_add(count(rest))
+    }
+}
+
 /// Loads the tokenizer, so that the first request does not wait for it.
 pub fn warm_up() {
     let _loaded = count("warm");
@@ -81,6 +106,23 @@ mod tests {
         for (text, tokens) in [("", 0), ("hello world", 2), ("Hello, world!", 4), ("naïve café", 4)] {
             assert_eq!(count(text), tokens, "{text}");
             assert!(tokens <= u64::try_from(text.len()).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_running_count_is_the_count_of_the_whole() {
+        let prose = "The quick brown fox jumps over the lazy dog, and then it naps in the sun. ".repeat(40);
+        let wordless = "語".repeat(9_000);
+        for (text, slack) in [(prose.as_str(), 0), (wordless.as_str(), 12), ("", 0)] {
+            let mut running = RunningCount::default();
+            let mut last = 0;
+            for (at, _) in text.char_indices().step_by(37) {
+                let counted = running.of(&text[..at]);
+                assert!(counted + 2 >= last, "{counted} after {last}");
+                last = counted;
+            }
+            let (whole, ran) = (count(text), running.of(text));
+            assert!(ran.abs_diff(whole) <= slack, "{ran} instead of {whole}");
         }
     }
 

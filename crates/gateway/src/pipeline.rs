@@ -21,7 +21,7 @@ use crate::upstream::CallFailure;
 use accounts::KeyKind;
 use billing::AttemptRecord;
 use dialects::RequestHead;
-use kernel::Clock;
+use kernel::{Clock, crash};
 use routing::Candidate;
 use std::sync::Arc;
 
@@ -193,7 +193,7 @@ impl Pipeline {
                 break;
             }
         }
-        settle::release(&self.cashier.credits, &admitted.grant).await;
+        settle::release(&self.cashier, &admitted.grant).await;
         Group::Exhausted { failed: last.unwrap_or_else(Failed::nothing_affordable), left }
     }
 
@@ -215,10 +215,12 @@ impl Pipeline {
             () = line.cut() => return Ok(tail(0).close_stream(journey, Progress::left(), &context, sink).await),
             opened = self.caller.open(attempt, journey.head, streamed) => opened?,
         };
+        crash::point("gateway.called");
         let tail = tail(opened.answer.status);
         if streamed {
             let mut stream = Stream::begin(opened, Relay::new(attempt.dialect, context), line).await?;
             stream.carry(line, &tail.heartbeat(journey)).await;
+            crash::point("gateway.last_byte");
             let context = stream.relay().context().clone();
             let progress = stream.progress.handed_over();
             // First, so that a connection that is not kept is cut before the books are closed.

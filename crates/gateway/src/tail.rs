@@ -4,7 +4,7 @@
 
 use crate::client::{Message, Sink};
 use crate::face::{self, ErrorBody, FaceContext};
-use crate::meter;
+use crate::meter::{self, RunningCount};
 use crate::outcome::{Answered, Ending};
 use crate::pipeline::{Journey, Pipeline, whole};
 use crate::stage::admit::Admitted;
@@ -13,15 +13,19 @@ use crate::stage::route::Measured;
 use crate::stage::settle::{self, Bill, BillRules, Closed, is_final};
 use crate::stage::stream::{Heartbeat, Progress, last_frames};
 use crate::usage::Cost;
-use billing::GenerationRecord;
 use billing::outcomes::{Basis, Case};
 use billing::price::Extras;
+use billing::{AttemptRecord, Closing, GenerationRecord};
 use dialects::{FinishReason, Reply, RequestHead};
-use kernel::{Metering, NanoUsd, Usage};
+use kernel::{Metering, NanoUsd, Usage, crash};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::time::Duration;
 
 /// How long the client waits for a settlement that can still change its cost.
 const SETTLE_PATIENCE: Duration = Duration::from_millis(250);
+
+/// How much of a stream a crash may leave unbilled.
+const METER: Duration = Duration::from_secs(2);
 
 /// What closing an answer needs.
 pub(crate) struct Tail<'a> {
@@ -80,37 +84,51 @@ impl Progress {
 /// Keeps a hold alive and tells the engine what the stream has cost so far.
 pub(crate) struct HoldHeartbeat<'a> {
     tail: &'a Tail<'a>,
+    journey: &'a Journey<'a>,
     /// Made when it is first needed: short streams never need it.
-    prompt: std::cell::OnceCell<u64>,
-    estimate: Box<dyn Fn() -> u64 + 'a>,
-    extras: Extras,
+    prompt: OnceCell<u64>,
+    counted: RefCell<RunningCount>,
+    /// When the engine was told last, by the monotonic clock.
+    told: Cell<Duration>,
 }
 
 #[async_trait::async_trait(?Send)]
 impl Heartbeat for HoldHeartbeat<'_> {
     fn every(&self) -> Duration {
-        self.tail.pipeline.cashier.hold_lifetime / 4
+        METER.min(self.tail.pipeline.cashier.hold_lifetime / 4)
     }
 
     async fn beat(&self, progress: &Progress) {
         let tail = self.tail;
         let usage = progress.usage.unwrap_or_else(|| self.counted(progress));
-        let metered = settle::metered_so_far(&Metering::Estimated(usage), &tail.rules(self.extras));
-        let Ok(metered) = metered else { return };
+        let metering = Metering::Estimated(usage);
+        let bill = Bill::of(&metering, &tail.rules(self.journey.extras()));
+        let draft = tail.draft(self.journey, progress, &metering, &bill);
+        // An estimate is never above its hold.
+        let metered = bill.amount;
         let cashier = &tail.pipeline.cashier;
-        let lifetime = cashier.hold_lifetime;
+        // Written before the engine is told: what is metered there is never less here.
+        cashier.settlements.metered(&Closing::of(&tail.admitted.grant, metered, bill.list_price, &draft));
+        crash::point("gateway.metered");
+        let (now, lifetime) = (tail.pipeline.clock.monotonic(), cashier.hold_lifetime);
+        if now.saturating_sub(self.told.get()) < lifetime / 4 {
+            return;
+        }
+        self.told.set(now);
         if let Err(error) =
             cashier.credits.extend(&tail.admitted.grant, NanoUsd::ZERO, metered, lifetime).await
         {
             tracing::warn!(%error, "a hold could not be renewed");
         }
+        crash::point("gateway.extended");
     }
 }
 
 impl HoldHeartbeat<'_> {
     fn counted(&self, progress: &Progress) -> Usage {
-        let prompt = *self.prompt.get_or_init(|| (self.estimate)());
-        Usage { prompt, completion: meter::count(&progress.text), ..Usage::default() }
+        let prompt = *self.prompt.get_or_init(|| self.journey.prompt_estimate());
+        let completion = self.counted.borrow_mut().of(&progress.text);
+        Usage { prompt, completion, ..Usage::default() }
     }
 }
 
@@ -126,10 +144,10 @@ impl Tail<'_> {
         }
     }
 
-    pub(crate) fn heartbeat<'a>(&'a self, journey: &Journey<'a>) -> HoldHeartbeat<'a> {
-        let head = journey.head;
-        let estimate = Box::new(move || prompt_estimate(head));
-        HoldHeartbeat { tail: self, prompt: std::cell::OnceCell::new(), estimate, extras: journey.extras() }
+    pub(crate) fn heartbeat<'a>(&'a self, journey: &'a Journey<'a>) -> HoldHeartbeat<'a> {
+        let told = Cell::new(self.pipeline.clock.monotonic());
+        let (prompt, counted) = (OnceCell::new(), RefCell::default());
+        HoldHeartbeat { tail: self, journey, prompt, counted, told }
     }
 
     /// Ends a streamed answer: settles, then the usage chunk and the last word.
@@ -241,22 +259,48 @@ impl Tail<'_> {
         metering: &Metering,
         bill: &Bill,
     ) -> GenerationRecord {
-        let now = self.pipeline.clock.monotonic();
-        let arrived = journey.received.arrived;
-        let first = progress.first_output.unwrap_or(now);
-        let candidate = &self.attempt.funded.candidate;
-        let endpoint = &candidate.endpoint;
         let outcome = match &progress.error {
             Some(failure) => failure.class.error_type(),
             None if progress.cancelled => "cancelled",
             None => "ok",
         };
-        journey.attempts.push(attempt_record(
-            self.attempt.funded,
-            self.status,
-            outcome,
-            [self.started, now, arrived],
-        ));
+        // Nothing is tried after what ends here.
+        let mut attempts = std::mem::take(&mut journey.attempts);
+        attempts.push(self.last_attempt(journey, outcome));
+        self.generation(journey, progress, (metering, bill), attempts)
+    }
+
+    /// The record of a generation whose process dies now: what was delivered is what it comes to.
+    fn draft(
+        &self,
+        journey: &Journey<'_>,
+        progress: &Progress,
+        metering: &Metering,
+        bill: &Bill,
+    ) -> GenerationRecord {
+        let mut attempts = journey.attempts.clone();
+        attempts.push(self.last_attempt(journey, "crash"));
+        let record = self.generation(journey, progress, (metering, bill), attempts);
+        GenerationRecord { finish_reason: Some("crash".to_owned()), native_finish_reason: None, ..record }
+    }
+
+    fn last_attempt(&self, journey: &Journey<'_>, outcome: &str) -> AttemptRecord {
+        let times = [self.started, self.pipeline.clock.monotonic(), journey.received.arrived];
+        attempt_record(self.attempt.funded, self.status, outcome, times)
+    }
+
+    fn generation(
+        &self,
+        journey: &Journey<'_>,
+        progress: &Progress,
+        (metering, bill): (&Metering, &Bill),
+        attempts: Vec<AttemptRecord>,
+    ) -> GenerationRecord {
+        let now = self.pipeline.clock.monotonic();
+        let arrived = journey.received.arrived;
+        let first = progress.first_output.unwrap_or(now);
+        let candidate = &self.attempt.funded.candidate;
+        let endpoint = &candidate.endpoint;
         let finish = progress.finish.as_ref();
         GenerationRecord {
             id: journey.received.generation,
@@ -284,8 +328,7 @@ impl Tail<'_> {
             error: progress.error.as_ref().map(|failure| failure.class.error_type().to_owned()),
             latency_ms: millis(first.saturating_sub(arrived)),
             generation_ms: millis(now.saturating_sub(first)),
-            // Nothing is tried after what ends here.
-            attempts: std::mem::take(&mut journey.attempts),
+            attempts,
             upstream_id: progress.upstream_id.clone(),
             app_referer: journey.received.referer.clone(),
             app_title: journey.received.title.clone(),

@@ -3,6 +3,7 @@
 //! Does no I/O and knows nobody's JSON. A word enters only when three crates say it.
 
 pub mod clock;
+pub mod crash;
 pub mod decimal;
 pub mod ids;
 pub mod money;

@@ -5,7 +5,7 @@ use billing::backlog::BacklogBounds;
 use kernel::{ExposeSecret as _, SecretString};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Whether simulators may stand in and secrets may be missing.
@@ -51,18 +51,26 @@ pub(crate) struct Config {
     pub(crate) simulator_url: Option<String>,
     pub(crate) otlp_endpoint: Option<String>,
     pub(crate) workers: usize,
+    pub(crate) journal_dir: PathBuf,
+    pub(crate) journal_segment_bytes: u64,
     pub(crate) hold_lifetime: Duration,
     pub(crate) drain_patience: Duration,
     /// How much may wait for the ledger.
     pub(crate) backlog: BacklogBounds,
     pub(crate) trust_proxy: bool,
+    /// Where a debug build kills itself; a release has no such places.
+    #[cfg(debug_assertions)]
+    pub(crate) failpoints: String,
     pub(crate) log: String,
     /// Provider credentials by the name of their variable.
     pub(crate) credentials: BTreeMap<String, SecretString>,
 }
 
+/// For tests of crashes; no setting of the product.
+const FAILPOINTS: &str = "FAREBOX_FAILPOINTS";
+
 /// Every setting: its variable, whether production insists on it, and what it is for. `check-config` prints it.
-pub(crate) const SETTINGS: [(&str, &str); 28] = [
+pub(crate) const SETTINGS: [(&str, &str); 30] = [
     ("FAREBOX_MODE", "development or production"),
     ("FAREBOX_DATABASE_URL", "PostgreSQL 15 or newer"),
     ("FAREBOX_DATABASE_CONNECTIONS", "connections of the pool (20)"),
@@ -86,6 +94,11 @@ pub(crate) const SETTINGS: [(&str, &str); 28] = [
     ("FAREBOX_SIMULATOR_URL", "only in development: stands in for providers without a credential"),
     ("FAREBOX_OTLP_ENDPOINT", "OpenTelemetry collector, e.g. http://localhost:4318"),
     ("FAREBOX_WORKERS", "worker threads (one a core)"),
+    (
+        "FAREBOX_JOURNAL_DIR",
+        "folder on a local disk for unfinished calls (/var/lib/farebox/journal; development: .farebox/journal)",
+    ),
+    ("FAREBOX_JOURNAL_SEGMENT_MIB", "size of a journal's files; two are always kept (64)"),
     ("FAREBOX_HOLD_LIFETIME_SECONDS", "a hold that nobody renews is swept after (120)"),
     ("FAREBOX_DRAIN_SECONDS", "how long streams may end after SIGTERM (120)"),
     (
@@ -163,10 +176,14 @@ impl Reader {
             simulator_url: self.text("FAREBOX_SIMULATOR_URL"),
             otlp_endpoint: self.text("FAREBOX_OTLP_ENDPOINT"),
             workers: usize::try_from(self.number("FAREBOX_WORKERS", cores(), 1..=512)).unwrap_or(1),
+            journal_dir: self.journal_dir(mode),
+            journal_segment_bytes: u64::from(self.number("FAREBOX_JOURNAL_SEGMENT_MIB", 64, 1..=1024)) << 20,
             hold_lifetime: self.seconds("FAREBOX_HOLD_LIFETIME_SECONDS", 120, 2..=3600),
             drain_patience: self.seconds("FAREBOX_DRAIN_SECONDS", 120, 0..=3600),
             backlog: self.backlog(),
             trust_proxy: self.flag("FAREBOX_TRUST_PROXY"),
+            #[cfg(debug_assertions)]
+            failpoints: self.text(FAILPOINTS).unwrap_or_default(),
             log: self.text("FAREBOX_LOG").unwrap_or_else(|| "info".to_owned()),
             credentials: self.credentials(),
         };
@@ -235,6 +252,14 @@ impl Reader {
             entries: u64::from(self.number("FAREBOX_UNBOOKED_ENTRIES", 2_000_000, 1..=1_000_000_000)),
             shard_bytes: u64::from(self.number("FAREBOX_UNBOOKED_MIB", 1024, 1..=1_048_576)) << 20,
         }
+    }
+
+    fn journal_dir(&self, mode: Mode) -> PathBuf {
+        let default = match mode {
+            Mode::Production => "/var/lib/farebox/journal",
+            Mode::Development => ".farebox/journal",
+        };
+        self.text("FAREBOX_JOURNAL_DIR").unwrap_or_else(|| default.to_owned()).into()
     }
 
     fn flag(&mut self, name: &str) -> bool {
@@ -336,10 +361,11 @@ impl Reader {
         let known = |name: &str| SETTINGS.iter().any(|(setting, _)| *setting == name);
         // Test and development scripts export names of their own.
         const FOREIGN: [&str; 3] = ["FAREBOX_TEST_", "FAREBOX_DEV_", "FAREBOX_BIN"];
+        let point = |name: &str| cfg!(debug_assertions) && name == FAILPOINTS;
         let strange: Vec<String> = self
             .values
             .keys()
-            .filter(|name| name.starts_with("FAREBOX_") && !known(name))
+            .filter(|name| name.starts_with("FAREBOX_") && !known(name) && !point(name))
             .filter(|name| !FOREIGN.iter().any(|prefix| name.starts_with(prefix)))
             .cloned()
             .collect();

@@ -15,6 +15,7 @@ use gateway::http::keys::KeysDoor;
 use gateway::http::receipt::ReceiptDoor;
 use gateway::http::{account, answer, catalog, chat_completions, generation, health, keys, openapi, receipt};
 use gateway::refusal::{Kind, Refusal};
+use gateway::settlements::Settlements;
 use kernel::ExposeSecret as _;
 use prometheus::Encoder as _;
 use std::sync::Arc;
@@ -39,12 +40,15 @@ struct Doors {
     pages: PublicDeps,
 }
 
-fn doors(
-    house: &House,
-    engine: &Arc<RedisEngine>,
-    attempts: &Arc<Attempts>,
-    bodies: &Bodies,
-) -> anyhow::Result<Doors> {
+/// What all workers share beside the house.
+struct Shared<'a> {
+    attempts: Arc<Attempts>,
+    bodies: Bodies,
+    settlements: &'a Settlements,
+}
+
+fn doors(house: &House, engine: &Arc<RedisEngine>, shared: &Shared<'_>) -> anyhow::Result<Doors> {
+    let Shared { attempts, bodies, settlements } = shared;
     let account = AccountDoor {
         doorkeeper: house.doorkeeper(),
         credits: house.credits(engine),
@@ -58,7 +62,7 @@ fn doors(
     };
     Ok(Doors {
         chat: ChatDoor {
-            pipeline: Arc::new(house.pipeline(engine)?),
+            pipeline: Arc::new(house.pipeline(engine, settlements)?),
             tasks: house.tasks.clone(),
             entropy: Arc::clone(&house.entropy),
             readiness: house.readiness.clone(),
@@ -135,11 +139,16 @@ fn pages(house: &House, engine: &Arc<RedisEngine>, attempts: &Arc<Attempts>) -> 
 }
 
 /// API and site. Workers get their own stages; every one has its own connections.
-pub(crate) fn public(house: &House, engines: &[Arc<RedisEngine>]) -> anyhow::Result<Server> {
+pub(crate) fn public(
+    house: &House,
+    engines: &[Arc<RedisEngine>],
+    settlements: &Settlements,
+) -> anyhow::Result<Server> {
     let attempts = Arc::new(Attempts::new(Arc::clone(&house.clock)));
     let bodies = Bodies::default();
+    let shared = Shared { attempts, bodies, settlements };
     let made: anyhow::Result<Vec<Doors>> =
-        engines.iter().map(|engine| doors(house, engine, &attempts, &bodies)).collect();
+        engines.iter().map(|engine| doors(house, engine, &shared)).collect();
     let made = Arc::new(made?);
     let next = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let readiness = house.readiness.clone();

@@ -7,6 +7,7 @@ pub(crate) mod catalog;
 pub(crate) mod credits;
 pub(crate) mod epochs;
 pub(crate) mod ingest;
+pub(crate) mod journal;
 pub(crate) mod notices;
 pub(crate) mod proof;
 pub(crate) mod purchases;

@@ -5,6 +5,7 @@
 mod accesses;
 mod commands;
 mod config;
+mod crashes;
 mod doors;
 mod jobs;
 mod own_keys;
@@ -149,6 +150,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             return Err(faults.into());
         }
     };
+    crashes::install(&config)?;
     match arguments.command {
         Command::Serve { role } => {
             telemetry::logging(&config.log)?;

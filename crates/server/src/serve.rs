@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::jobs::{
-    Jobs, backlog, catalog, credits, epochs, ingest, notices, proof, purchases, shelf, sweep, upkeep,
+    Jobs, backlog, catalog, credits, epochs, ingest, journal, notices, proof, purchases, shelf, sweep, upkeep,
 };
 use crate::wiring::{self, House};
 use crate::{doors, telemetry};
@@ -40,18 +40,19 @@ pub(crate) async fn run(config: Config, role: Role) -> anyhow::Result<()> {
     }
     // Beside the start: the first request that needs the tokenizer waits for it at most.
     let _warming = tokio::task::spawn_blocking(gateway::meter::warm_up);
-    let jobs = start_jobs(&house, role, writer.clone())?;
+    let books = if role == Role::Staff { None } else { Some(journal::Books::open(&house)?) };
+    let jobs = start_jobs(&house, books.as_ref(), writer.clone())?;
     let mut handles = Vec::new();
     let mut servers = Vec::new();
-    if role != Role::Staff {
-        servers.push(doors::public(&house, &doors::engines(&house)?)?);
+    if let Some(books) = &books {
+        servers.push(doors::public(&house, &doors::engines(&house)?, books.settlements())?);
     }
     if role != Role::Gateway {
         servers.push(doors::staff(&house)?);
     }
     servers.push(doors::metrics(&house)?);
     handles.extend(servers.iter().map(actix_web::dev::Server::handle));
-    upkeep::readiness(&house, role).await;
+    upkeep::readiness(&house, books.as_ref()).await;
     tracing::info!(public = %house.config.public_listen, staff = %house.config.staff_listen, "farebox serves");
     let running = all_servers(servers);
     tokio::pin!(running);
@@ -59,7 +60,14 @@ pub(crate) async fn run(config: Config, role: Role) -> anyhow::Result<()> {
         ended = &mut running => ended?,
         () = stop_signal()? => {}
     }
-    drain(&house, &jobs, handles, running).await;
+    drain(&house, handles, running).await;
+    if let Some(books) = &books {
+        books.confirmed(&house).await;
+    }
+    jobs.stop().await;
+    if let Some(books) = books {
+        books.close();
+    }
     writer.resign(&house).await;
     tracing::info!("stopped");
     if let Some(exporter) = exporter {
@@ -100,7 +108,6 @@ const NOTICE: Duration = Duration::from_millis(300);
 /// worker that is told to stop would cut those whose client has left.
 async fn drain(
     house: &House,
-    jobs: &Jobs,
     handles: Vec<actix_web::dev::ServerHandle>,
     running: impl Future<Output = anyhow::Result<()>>,
 ) {
@@ -109,7 +116,7 @@ async fn drain(
     let patience = house.config.drain_patience;
     tokio::time::sleep(NOTICE.min(patience)).await;
     if tokio::time::timeout(patience, house.tasks.drained()).await.is_err() {
-        tracing::warn!(open = house.tasks.open(), "sessions were cut; the sweeper settles them");
+        tracing::warn!(open = house.tasks.open(), "sessions were cut; the journal settles them");
     }
     let closing = async {
         for handle in handles {
@@ -120,20 +127,23 @@ async fn drain(
     if tokio::time::timeout(CLOSE_PATIENCE, closing).await.is_err() {
         tracing::warn!("connections were cut");
     }
-    jobs.stop().await;
 }
 
-fn start_jobs(house: &House, role: Role, writer: ingest::Ingest) -> anyhow::Result<Jobs> {
+fn start_jobs(house: &House, books: Option<&journal::Books>, writer: ingest::Ingest) -> anyhow::Result<Jobs> {
     let jobs = Jobs::default();
     let listener = house.clone();
     jobs.run(move |stop| notices::listen(listener, stop));
     every(&jobs, house, Duration::from_secs(2), |house| async move { catalog::refresh(&house).await });
-    every(&jobs, house, Duration::from_secs(1), move |house| async move {
-        upkeep::readiness(&house, role).await;
+    let watched = books.cloned();
+    every(&jobs, house, Duration::from_secs(1), move |house| {
+        let books = watched.clone();
+        async move { upkeep::readiness(&house, books.as_ref()).await }
     });
-    if role == Role::Staff {
-        return Ok(jobs);
-    }
+    let Some(books) = books.cloned() else { return Ok(jobs) };
+    every(&jobs, house, Duration::from_secs(1), move |house| {
+        let books = books.clone();
+        async move { books.round(&house).await }
+    });
     let watcher = writer.clone();
     every(&jobs, house, Duration::from_secs(1), move |house| {
         let writer = watcher.clone();

@@ -85,7 +85,9 @@ async fn receive(request: HttpRequest, body: Payload, door: Data<WebhookDoor>) -
         }
     };
     let event = PaymentEvent::from(&event);
+    kernel::crash::point("webhook.received");
     let result = door.desk.handle_event(&event).await;
+    kernel::crash::point("webhook.handled");
     door.counter.with_label_values(&[known_kind(&event.kind), outcome(&result)]).inc();
     match result {
         Ok(Progress::Granted { account, seq, .. } | Progress::Booked(Booked { account, seq })) => {
@@ -93,6 +95,7 @@ async fn receive(request: HttpRequest, body: Payload, door: Data<WebhookDoor>) -
             if let Err(error) = door.credits.send_credits(account, seq - 1).await {
                 tracing::warn!(%error, "a credit is sent to the engine later");
             }
+            kernel::crash::point("webhook.credited");
             answer(StatusCode::OK, "booked")
         }
         Ok(_) => answer(StatusCode::OK, "noted"),

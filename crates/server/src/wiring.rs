@@ -24,6 +24,7 @@ use gateway::intake::Intake;
 use gateway::key_cache::{KeyCache, Sources};
 use gateway::lookups::Lookups;
 use gateway::metrics::Metrics;
+use gateway::settlements::Settlements;
 use gateway::stage::admit::Cashier;
 use gateway::stage::authenticate::Doorkeeper;
 use gateway::stage::call::Caller;
@@ -197,7 +198,11 @@ impl House {
     }
 
     /// The stages of one worker: its own connections to Redis and to the providers.
-    pub(crate) fn pipeline(&self, engine: &Arc<RedisEngine>) -> anyhow::Result<Pipeline> {
+    pub(crate) fn pipeline(
+        &self,
+        engine: &Arc<RedisEngine>,
+        settlements: &Settlements,
+    ) -> anyhow::Result<Pipeline> {
         let upstream = Upstream::new(Limits::STANDARD).context("the upstream client could not be built")?;
         Ok(Pipeline {
             doorkeeper: self.doorkeeper(),
@@ -214,8 +219,8 @@ impl House {
                 byok: self.byok_fee,
                 hold_lifetime: self.config.hold_lifetime,
                 site_url: self.config.site_url.clone(),
+                settlements: settlements.clone(),
                 tasks: self.tasks.clone(),
-                metrics: Arc::clone(&self.metrics),
                 intake: self.intake.clone(),
             },
             caller: Caller { upstream, accesses: self.accesses.clone(), clock: Arc::clone(&self.clock) },

@@ -15,8 +15,8 @@ use billing::engine::OutboxEntry;
 use billing::ledger::{IngestLedger, Ingested};
 use book::{Book, Paid};
 use chrono::NaiveDate;
-use kernel::StoreError;
 use kernel::ids::GenerationId;
+use kernel::{StoreError, crash};
 use read::Shards;
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
@@ -77,6 +77,7 @@ impl IngestLedger for PgStore {
         let mut done = book.write(&mut tx).await?;
         done.duplicates += skipped;
         shards.advance(&mut tx).await?;
+        crash::point("ingest.before_commit");
         tx.commit().await.named("ingest: commit")?;
         Ok(done)
     }
@@ -107,7 +108,9 @@ impl PgStore {
         let mut book = Book::open(&mut tx, &[entry], self.clock.now()).await?;
         book.enter(entry, Paid::Nowhere)?;
         let done = book.write(&mut tx).await?;
+        crash::point("late.before_commit");
         tx.commit().await.named("book_late: commit")?;
+        crash::point("late.committed");
         Ok(done)
     }
 }

@@ -155,6 +155,7 @@ impl Ledger for PgStore {
             opened.push((*shard, next_epoch(&mut tx, *shard, redis_run_id, self.clock.now()).await?));
         }
         tx.commit().await.named("next_epochs: commit")?;
+        kernel::crash::point("epochs.raised");
         Ok(opened)
     }
 }

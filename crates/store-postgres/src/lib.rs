@@ -6,6 +6,7 @@
 mod audit;
 mod catalog_desk;
 mod catalog_read;
+mod confirmations;
 mod convert;
 mod disputes;
 mod error;

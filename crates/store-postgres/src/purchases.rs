@@ -239,7 +239,9 @@ impl GrantLedger for PgStore {
             fee: NanoUsd::from(Cents::new(row.fee_cents)),
         };
         let seq = book(&mut tx, grant, &credit).await?;
+        kernel::crash::point("purchase.before_commit");
         tx.commit().await.named("grant: commit")?;
+        kernel::crash::point("purchase.committed");
         Ok(Granted::Done { account, seq })
     }
 

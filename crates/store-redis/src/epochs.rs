@@ -4,7 +4,7 @@
 //! It does not fetch epochs: the server's job tells them through [`Epochs::set`].
 
 use crate::keys;
-use billing::engine::SHARDS;
+use billing::engine::{EpochView, SHARDS};
 use kernel::StoreError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -42,6 +42,12 @@ impl Epochs {
             return Ok(epoch);
         }
         Err(StoreError::unavailable(format!("redis: shard {shard}"), UnknownEpoch(shard)))
+    }
+}
+
+impl EpochView for Epochs {
+    fn epoch(&self, shard: u8) -> Option<i64> {
+        self.get(shard).ok()
     }
 }
 

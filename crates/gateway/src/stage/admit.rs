@@ -2,8 +2,8 @@
 //! afforded leaves the plan; the request is refused only when none is left.
 
 use crate::intake::Intake;
-use crate::metrics::Metrics;
 use crate::refusal::{Kind, Refusal, seconds_until};
+use crate::settlements::Settlements;
 use crate::stage::authenticate::Caller;
 use crate::tasks::Tasks;
 use billing::engine::{CapPeriod, Funding, Grant, OwnKeyTerms, Reserve, Reserved};
@@ -12,9 +12,8 @@ use billing::price::{Bound, Extras, affordable_completion, ceiling};
 use billing::{Credits, HoldKey, HoldOwner};
 use chrono::{Datelike as _, Days, Months, NaiveDate, NaiveTime};
 use kernel::ids::GenerationId;
-use kernel::{AccountRef, Moment, MoneyError, NanoUsd};
+use kernel::{AccountRef, Moment, MoneyError, NanoUsd, crash};
 use routing::Candidate;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The fewest completion tokens worth a call when the client named no limit.
@@ -60,9 +59,10 @@ pub struct Cashier {
     pub hold_lifetime: Duration,
     /// The site, for "add credits at …".
     pub site_url: String,
-    /// Where settlements that the engine did not confirm are repeated.
+    /// How every hold ends, kept until the ledger has it.
+    pub settlements: Settlements,
+    /// Where holds of which nobody knows are given back.
     pub tasks: Tasks,
-    pub metrics: Arc<Metrics>,
     /// Closed while too much waits for the ledger.
     pub intake: Intake,
 }
@@ -108,6 +108,9 @@ impl Cashier {
     pub async fn admit(&self, order: &Order<'_>) -> Result<Admitted, Refusal> {
         self.intake.check()?;
         let Order { group, needs, .. } = *order;
+        if !self.settlements.has_room() {
+            return Err(no_room());
+        }
         let own = group.first().is_some_and(|candidate| candidate.own_key.is_some());
         let funding = if own { Funding::OwnKey } else { Funding::Credits };
         let quotes = self.quotes(group, needs, funding).map_err(|_range| too_expensive())?;
@@ -124,13 +127,22 @@ impl Cashier {
             owner: &owner,
             caps: &order.caller.caps,
         };
+        crash::point("gateway.before_reserve");
         let reserved = self.credits.reserve(&request).await.map_err(|error| {
             // The engine may have taken it without our hearing of it.
             self.give_back(request.key, request.account);
             Refusal::from_store(&error)
         })?;
+        crash::point("gateway.reserved");
         match reserved {
-            Reserved::Granted(grant) => Ok(fund(grant, funding, quotes, needs)),
+            Reserved::Granted(grant) if self.settlements.admitted(&grant) => {
+                crash::point("gateway.admitted");
+                Ok(fund(grant, funding, quotes, needs))
+            }
+            Reserved::Granted(_) => {
+                self.give_back(request.key, request.account);
+                Err(no_room())
+            }
             refused => Err(self.refuse(refused, &quotes, needs, order.now)),
         }
     }
@@ -282,6 +294,12 @@ fn fund(grant: Grant, funding: Funding, quotes: Vec<Quote>, needs: &Needs) -> Ad
 fn limit_of(quote: &Quote, amount: NanoUsd, n: u32) -> Option<u32> {
     let tokens = affordable_completion(&quote.candidate.endpoint.tariff, &quote.bound, amount)?;
     u32::try_from(tokens / u64::from(n.max(1))).ok()
+}
+
+/// What a call costs could not be remembered safely: nothing new begins.
+fn no_room() -> Refusal {
+    let message = "Farebox takes no new calls at the moment. Nothing was charged. Try again shortly.";
+    Refusal::new(Kind::Unavailable, message).retry_after(5)
 }
 
 fn too_expensive() -> Refusal {

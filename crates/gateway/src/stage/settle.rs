@@ -1,17 +1,14 @@
 //! Settling: usage becomes a charge, the charge closes the hold. Nothing decides an amount but the rules of
 //! `billing`; nothing here is skipped when the client has left.
 
-use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::stage::admit::Cashier;
-use billing::engine::{ClosedBy, Funding, Grant, Settled, Settlement};
+use billing::engine::{Funding, Grant};
 use billing::fees::ByokFee;
 use billing::price::{Extras, Priced, price};
-use billing::{Credits, GenerationRecord};
+use billing::{Closing, GenerationRecord};
 use catalog::Endpoint;
-use kernel::{Metering, MoneyError, NanoUsd, StoreError, Usage};
-use std::sync::Arc;
-use std::time::Duration;
+use kernel::{Metering, NanoUsd, Usage, crash};
 
 /// What a generation costs, before the engine takes it.
 #[derive(Debug, Clone, Copy)]
@@ -122,87 +119,34 @@ pub fn is_final(bill: &Bill, grant: &Grant, funding: Funding) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
     Charged(NanoUsd),
-    /// The engine did not answer; the settlement is repeated until it does.
+    /// The engine did not answer; the settlement is repeated until the ledger has it.
     Unknown,
 }
 
-/// Closes the hold. An unreachable engine is asked again in the background, by the same key.
+/// Closes the hold: written first, then asked of the engine, then kept until the ledger has it.
 pub async fn settle(cashier: &Cashier, grant: &Grant, bill: &Bill, record: &GenerationRecord) -> Closed {
-    let packed = match serde_json::to_string(record) {
-        Ok(packed) => packed,
-        Err(error) => {
-            tracing::error!(%error, generation = %record.id, "a generation could not be packed");
-            String::new()
-        }
-    };
-    match attempt(&cashier.credits, &cashier.metrics, grant, bill, &packed).await {
+    let closing = Closing::of(grant, bill.amount, bill.list_price, record);
+    match cashier.settlements.settle(&cashier.credits, closing).await {
         Ok(charge) => Closed::Charged(charge),
         Err(error) => {
             let _logged = Refusal::from_store(&error);
-            retry_until_settled(cashier, grant.clone(), *bill, packed);
             Closed::Unknown
         }
     }
 }
 
-async fn attempt(
-    credits: &Credits,
-    metrics: &Metrics,
-    grant: &Grant,
-    bill: &Bill,
-    packed: &str,
-) -> Result<NanoUsd, StoreError> {
-    let settlement = Settlement { amount: bill.amount, list_price: bill.list_price, record: packed };
-    match credits.settle(&grant.key, grant.account, &settlement).await? {
-        Settled::Done { charge, uncollected, .. } => {
-            if uncollected > NanoUsd::ZERO {
-                metrics.uncollected.inc_by(uncollected.get().unsigned_abs());
-                tracing::error!(generation = %grant.key.generation, uncollected = uncollected.get(),
-                    "a charge was not covered by its hold and the balance");
-            }
-            Ok(charge)
+/// Closes a hold that was never metered: nothing was used.
+pub async fn release(cashier: &Cashier, grant: &Grant) {
+    crash::point("gateway.before_release");
+    let answer = cashier.credits.release(&grant.key, grant.account).await;
+    crash::point("gateway.released");
+    match answer {
+        Ok(_closed) => cashier.settlements.released(&grant.key),
+        Err(error) => {
+            let _logged = Refusal::from_store(&error);
+            // The sweeper closes it at its metered amount, which is zero.
+            tracing::warn!(generation = %grant.key.generation, "a hold is left to the sweeper");
+            cashier.settlements.released(&grant.key);
         }
-        // The sweeper was faster, or this Redis never knew the hold: the ledger takes the final amount, and the
-        // engine learns the difference from it.
-        Settled::Already { kind: ClosedBy::Sweep, .. } | Settled::NoHold => {
-            tracing::warn!(generation = %grant.key.generation, amount = bill.amount.get(),
-                "a settlement came after its hold had ended; the ledger books it");
-            credits.settle_late(grant, &settlement).await?;
-            Ok(bill.amount)
-        }
-        Settled::Already { charge, .. } => Ok(charge),
     }
-}
-
-/// Closes a hold without a charge: nothing was used.
-pub async fn release(credits: &Credits, grant: &Grant) {
-    if let Err(error) = credits.release(&grant.key, grant.account).await {
-        let _logged = Refusal::from_store(&error);
-        // The sweeper closes it at its metered amount, which is zero.
-        tracing::warn!(generation = %grant.key.generation, "a hold is left to the sweeper");
-    }
-}
-
-/// Repeats a settlement until the engine has it. It is a session of its own, so shutdown waits for it.
-fn retry_until_settled(cashier: &Cashier, grant: Grant, bill: Bill, packed: String) {
-    const PAUSE: Duration = Duration::from_millis(500);
-    // An hour: after that the sweeper and its tombstone have decided.
-    const TRIES: u32 = 7200;
-    let (credits, metrics) = (cashier.credits.clone(), Arc::clone(&cashier.metrics));
-    cashier.tasks.spawn_session(Box::pin(async move {
-        for _ in 0..TRIES {
-            tokio::time::sleep(PAUSE).await;
-            metrics.settle_retries.inc();
-            if attempt(&credits, &metrics, &grant, &bill, &packed).await.is_ok() {
-                return;
-            }
-        }
-        tracing::error!(generation = %grant.key.generation, amount = bill.amount.get(), "a settlement was given up");
-    }));
-}
-
-/// What an amount in flight has cost so far, for the heartbeat of a hold.
-pub fn metered_so_far(metering: &Metering, rules: &BillRules<'_>) -> Result<NanoUsd, MoneyError> {
-    let bill = Bill::of(metering, rules);
-    Ok(bill.amount.min(rules.held))
 }

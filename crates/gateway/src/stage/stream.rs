@@ -7,7 +7,7 @@ use crate::stage::call::{Attempt, Failed, Opened};
 use crate::upstream::{Answer, CallFailure};
 use bytes::{Bytes, BytesMut};
 use dialects::{FinishReason, UpstreamFailure, WireError};
-use kernel::{Clock, Usage};
+use kernel::{Clock, Usage, crash};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -151,6 +151,7 @@ impl Stream {
                 }
                 Read::Frames(frames) => {
                     stream.progress.first_output = Some(line.clock.monotonic());
+                    crash::point("gateway.first_output");
                     stream.first = frames;
                     return Ok(stream);
                 }
@@ -196,6 +197,7 @@ impl Stream {
                         self.progress.error = Some(line.attempt.failed(cause).failure);
                     }
                     Read::Frames(frames) if here && !frames.is_empty() => {
+                        crash::point("gateway.mid_stream");
                         here = self.tell(line.sink, Message::Frames(frames)).await;
                     }
                     Read::Frames(_) => {}

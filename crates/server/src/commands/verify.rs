@@ -4,8 +4,10 @@ use crate::commands::say;
 use crate::jobs::epochs;
 use crate::wiring::House;
 use billing::engine::{EngineAudit as _, Outbox as _, SHARDS};
-use billing::ledger::Ledger as _;
+use billing::ledger::{Confirmations as _, Ledger as _};
 use billing::verify::{Comparison, EngineRule, Finding, LedgerAudit as _, compare};
+use kernel::NanoUsd;
+use kernel::ids::GenerationId;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -15,11 +17,17 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// A hold whose lifetime ended so long ago should have been swept.
 const SWEEP_GRACE: Duration = Duration::from_secs(120);
 
+/// A settlement that is older must be in the ledger.
+const CONFIRM_GRACE: Duration = Duration::from_secs(60);
+/// Settlements that the ledger is asked about at once.
+const CONFIRMED_AT_ONCE: usize = 10_000;
+
 /// Runs every invariant, in their order.
 pub(crate) async fn prove(house: &House) -> anyhow::Result<Vec<Finding>> {
     epochs::refresh(house).await?;
     let mut findings = house.store.check().await?;
     findings.extend(against_engine(house).await?);
+    findings.push(journaled(house).await?);
     findings.push(overdue(house).await?);
     findings.sort_by_key(|finding| finding.id.trim_start_matches('I').parse::<u32>().unwrap_or(u32::MAX));
     Ok(findings)
@@ -106,6 +114,39 @@ async fn look_at(house: &House, shard: u8) -> anyhow::Result<Looked> {
         }
     }
     Ok((seen, found, moving))
+}
+
+/// Every settlement of a journal on this machine is in the ledger, within a minute of its call. Those of the last
+/// minute are on their way.
+async fn journaled(house: &House) -> anyhow::Result<Finding> {
+    let root = house.config.journal_dir.clone();
+    let written = tokio::task::spawn_blocking(move || store_journal::settlements(&root)).await??;
+    let mut missing: HashMap<GenerationId, NanoUsd> =
+        written.iter().map(|closing| (closing.key.generation, closing.amount)).collect();
+    let checked = missing.len();
+    for look in 1..=LOOKS {
+        let ids: Vec<GenerationId> = missing.keys().copied().collect();
+        for some in ids.chunks(CONFIRMED_AT_ONCE) {
+            for (generation, amount) in house.store.finals(some).await? {
+                if missing.get(&generation) == Some(&amount) {
+                    missing.remove(&generation);
+                }
+            }
+        }
+        if missing.is_empty() || look == LOOKS {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    let now = house.clock.now();
+    let late = missing
+        .iter()
+        .filter(|(id, _)| (now - id.created_at()).to_std().is_ok_and(|age| age > CONFIRM_GRACE));
+    let breaches =
+        late.map(|(id, amount)| format!("generation {id}: settled at {}, not in the ledger", amount.get()));
+    let rule =
+        "every settlement in this machine's journals is booked for good with its amount within a minute";
+    Ok(Finding::new("I8", rule, u64::try_from(checked).unwrap_or(u64::MAX), breaches.collect()))
 }
 
 async fn overdue(house: &House) -> anyhow::Result<Finding> {

@@ -65,9 +65,11 @@ async fn reopen(house: &House, writer: &Ingest) -> Result<(), StoreError> {
     let next = house.store.next_epochs(&closed, &run_id).await?;
     writer.restart(house).await?;
     let drained = writer.drain(house).await?;
+    kernel::crash::point("epochs.drained");
     for (shard, epoch) in &next {
         house.engine.open_epoch(*shard, *epoch).await?;
     }
+    kernel::crash::point("epochs.opened");
     ingest::trim_drained(house, &drained, &next).await?;
     refresh(house).await?;
     load_holders(house).await

@@ -3,7 +3,7 @@
 use crate::wiring::House;
 use billing::engine::{Outbox as _, OutboxEntry};
 use billing::ledger::IngestLedger as _;
-use kernel::StoreError;
+use kernel::{StoreError, crash};
 use parking_lot::Mutex;
 use prometheus::{IntCounter, Registry};
 use std::collections::BTreeMap;
@@ -129,6 +129,7 @@ impl Ingest {
     async fn batch(&self, house: &House) -> Result<bool, StoreError> {
         let Some(entries) = self.book(house).await? else { return Ok(false) };
         trim(house, &entries).await?;
+        crash::point("ingest.trimmed");
         Ok(true)
     }
 
@@ -145,11 +146,13 @@ impl Ingest {
         if entries.is_empty() {
             return Ok(None);
         }
+        crash::point("ingest.read");
         let done = house.store.ingest(lease, &entries).await.inspect_err(|_unknown| self.forget())?;
         if done.lost_lease {
             self.forget();
             return Ok(None);
         }
+        crash::point("ingest.committed");
         self.advance(&entries);
         self.entries.inc_by(u64::try_from(entries.len()).unwrap_or(u64::MAX));
         if done.divergences > 0 {

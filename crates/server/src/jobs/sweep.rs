@@ -15,7 +15,10 @@ pub(crate) async fn sweep(house: &House) {
     for shard in 0..SHARDS {
         match house.engine.sweep(shard, AT_ONCE).await {
             Ok(0) => {}
-            Ok(count) => tracing::warn!(shard, count, "expired holds were settled at their metered amounts"),
+            Ok(count) => {
+                kernel::crash::point("sweep.swept");
+                tracing::warn!(shard, count, "expired holds were settled at their metered amounts");
+            }
             Err(error) => {
                 tracing::warn!(shard, %error, "sweeping failed");
                 return;

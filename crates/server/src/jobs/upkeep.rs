@@ -1,7 +1,7 @@
 //! Small housekeeping: partitions for the coming days, gauges, readiness.
 
 use crate::jobs::epochs;
-use crate::serve::Role;
+use crate::jobs::journal::Books;
 use crate::wiring::House;
 use billing::engine::EngineAudit as _;
 use chrono::Days;
@@ -41,16 +41,18 @@ impl Gauges {
 pub(crate) async fn partitions(house: &House) {
     let today = house.clock.now().date_naive();
     let last = today.checked_add_days(Days::new(DAYS_AHEAD)).unwrap_or(today);
+    kernel::crash::point("partitions.begun");
     if let Err(error) = house.store.ensure_partitions(today, last).await {
         tracing::error!(%error, "partitions could not be made; rows go to the default one");
     }
 }
 
-/// Ready while Redis is in its epochs and the catalog is loaded. Calls are served without PostgreSQL for a while, so
-/// only the staff desk is not ready without it.
-pub(crate) async fn readiness(house: &House, role: Role) {
+/// Ready while Redis is in its epochs, the catalog is loaded, and there is room to remember how calls end. Calls are
+/// served without PostgreSQL for a while, so only the staff desk, which has no books, is not ready without it.
+pub(crate) async fn readiness(house: &House, books: Option<&Books>) {
     let open = epochs::is_open(house).await.unwrap_or(false);
-    let store = role != Role::Staff || house.store.ping().await.is_ok();
+    let store = books.is_some() || house.store.ping().await.is_ok();
     let loaded = house.catalog.snapshot().version > 0;
-    house.readiness.set(open && store && loaded);
+    let room = books.is_none_or(|books| books.settlements().has_room());
+    house.readiness.set(open && store && loaded && room);
 }

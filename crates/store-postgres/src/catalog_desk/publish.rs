@@ -54,7 +54,9 @@ pub(super) async fn publish(
     let version = live + 1;
     let act = Act { store, draft, by, at: store.clock.now(), effective_from, version };
     let changed = act.write(&mut tx, &content).await?;
+    kernel::crash::point("catalog.before_commit");
     tx.commit().await.named("publish: commit")?;
+    kernel::crash::point("catalog.committed");
     Ok(Published::Done { version, changed_endpoints: changed })
 }
 
