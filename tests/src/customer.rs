@@ -59,11 +59,21 @@ impl Customer {
 
     /// Buys credits: form, hosted page, webhook, and the purchase's own page says that it is paid.
     pub async fn buy(&mut self, stack: &Stack, dollars: &str) -> anyhow::Result<()> {
+        let session = self.checkout(dollars).await?;
+        stack.payments.pay(&session).await?;
+        Self::granted(stack, &session).await
+    }
+
+    /// Begins a purchase; gives the hosted page's session, which is not paid yet.
+    pub async fn checkout(&mut self, dollars: &str) -> anyhow::Result<String> {
         let form = format!("/credits/confirm?amount={dollars}");
         let begun = self.site.submit(&form, "/credits/purchases", &[("amount", dollars)]).await?;
         let checkout = begun.location.with_context(|| format!("no checkout: {}", begun.status))?;
-        let session = checkout.rsplit('/').next().unwrap_or_default().to_owned();
-        stack.payments.pay(&session).await?;
+        Ok(checkout.rsplit('/').next().unwrap_or_default().to_owned())
+    }
+
+    /// Waits until what was paid is credited.
+    pub async fn granted(stack: &Stack, session: &str) -> anyhow::Result<()> {
         let id = stack.database.ask(&format!("SELECT id FROM purchase WHERE session = '{session}'"))?;
         anyhow::ensure!(!id.is_empty(), "the purchase of {session} is unknown");
         eventually(PURCHASE, "the purchase is granted", || async {

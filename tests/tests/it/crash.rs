@@ -1,6 +1,8 @@
 //! `kill -9`: of a gateway under a hundred streams, and of Redis under load. Nothing stays held, nothing is
 //! charged twice, and the books balance.
 
+mod points;
+
 use crate::support::{BOOKED, ask, scripted};
 use e2e::{Key, Options, Reply, Stack, Streamed, eventually};
 use futures_util::future::{join, join_all};
@@ -15,7 +17,7 @@ const HOLD_LIFETIME: u32 = 3;
 const PATIENT_LIFETIME: u32 = 12;
 /// Everybody who calls while Redis is away.
 const CALLERS: usize = 20;
-const MODEL: &str = "meta-llama/llama-3.3-70b-instruct";
+pub(crate) const MODEL: &str = "meta-llama/llama-3.3-70b-instruct";
 
 /// No generation was charged twice, and the ledger's balance is what was bought minus all charges.
 fn charged_once(stack: &Stack, bought: i64, balance: i64) {
