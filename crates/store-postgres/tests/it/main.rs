@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod database;
 #[cfg(test)]
 mod ingest;
