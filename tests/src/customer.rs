@@ -86,7 +86,16 @@ impl Customer {
     /// Makes a key through the form; it is shown once.
     pub async fn key(&mut self, stack: &Stack, wish: KeyWish<'_>) -> anyhow::Result<Key> {
         let fields = [("name", "test key"), ("limit", wish.limit), ("reset", wish.reset), ("expires", "")];
-        let made = self.site.submit("/keys/new", "/keys", &fields).await?;
+        self.key_of_form(stack, &fields).await
+    }
+
+    /// Makes a management key through the form.
+    pub async fn management_key(&mut self, stack: &Stack) -> anyhow::Result<Key> {
+        self.key_of_form(stack, &[("name", "manager"), ("kind", "management")]).await
+    }
+
+    async fn key_of_form(&mut self, stack: &Stack, fields: &[(&str, &str)]) -> anyhow::Result<Key> {
+        let made = self.site.submit("/keys/new", "/keys", fields).await?;
         let way = made.location.with_context(|| format!("no key was made ({})", made.status))?;
         let page = self.site.get(&way).await?;
         let shown = page.body.split_once("id=\"secret\">").map(|(_, rest)| rest);

@@ -6,6 +6,7 @@ mod drafts;
 mod payments;
 mod prices;
 mod sign;
+mod switches;
 
 use crate::assets;
 use crate::attempts::Attempts;
@@ -25,6 +26,7 @@ use billing::mail::MailOutbox;
 use billing::refund_desk::RefundDesk;
 use catalog::Catalog;
 use catalog::ports::CatalogDesk;
+use catalog::switch::KillSwitch;
 use kernel::{Clock, Entropy};
 use std::sync::Arc;
 
@@ -42,6 +44,7 @@ pub struct StaffDeps {
     pub refunds: RefundDesk,
     pub disputes: Arc<dyn DisputeLedger>,
     pub mail: Arc<dyn MailOutbox>,
+    pub switch: Arc<dyn KillSwitch>,
     pub catalog: Arc<Catalog>,
     pub passwords: Passwords,
     pub attempts: Arc<Attempts>,
@@ -59,6 +62,7 @@ pub fn configure_staff(config: &mut ServiceConfig, deps: StaffDeps) {
         .app_data(Data::new(deps.refunds))
         .app_data(Data::from(deps.disputes))
         .app_data(Data::from(deps.mail))
+        .app_data(Data::from(deps.switch))
         .app_data(Data::from(deps.catalog))
         .app_data(Data::new(deps.passwords))
         .app_data(Data::from(deps.attempts))
@@ -80,6 +84,7 @@ fn routes(config: &mut ServiceConfig) {
         .service(page_at("/drafts/{id}", read().to(draft::show)))
         .service(form_at("/drafts/{id}/publish", post().to(draft::publish)))
         .service(form_at("/drafts/{id}/discard", post().to(draft::discard)))
+        .service(both_at("/switches", read().to(switches::list), post().to(switches::turn)))
         .service(page_at("/prices", read().to(prices::list)))
         .service(page_at("/prices/{endpoint}", read().to(prices::history)))
         .service(page_at("/payments", read().to(payments::list)))

@@ -109,8 +109,12 @@ const ACCOUNT: [NavLink; 6] = [
     link("/credits", "Credits"),
     link("/provider-keys", "Provider keys"),
 ];
-const STAFF: [NavLink; 3] =
-    [link("/drafts", "Drafts"), link("/prices", "Prices"), link("/payments", "Payments")];
+const STAFF: [NavLink; 4] = [
+    link("/drafts", "Drafts"),
+    link("/prices", "Prices"),
+    link("/payments", "Payments"),
+    link("/switches", "Kill switch"),
+];
 
 /// Everything around a page.
 #[derive(Debug, Clone)]

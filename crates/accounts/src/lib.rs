@@ -6,6 +6,7 @@
 pub mod api_key;
 pub mod email;
 pub mod form_key;
+pub mod limits;
 pub mod org;
 pub mod password;
 pub mod ports;

@@ -12,6 +12,7 @@ pub mod model_ref;
 pub mod ports;
 pub mod seed;
 pub mod snapshot;
+pub mod switch;
 pub mod tariff;
 pub mod wire;
 

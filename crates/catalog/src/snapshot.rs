@@ -24,6 +24,8 @@ pub struct Listing {
 pub struct Snapshot {
     /// Rises by one with every publication.
     pub version: i64,
+    /// Counts the turns of the kill switch that are in it.
+    pub switch_seq: i64,
     /// When these prices came into force.
     pub taken_at: Moment,
     /// The next moment at which a tariff already published comes into force.
@@ -78,6 +80,7 @@ impl Snapshot {
         let rendered = OnceLock::new();
         Self {
             version,
+            switch_seq: 0,
             taken_at,
             next_change_at,
             listings,
@@ -139,7 +142,7 @@ impl Snapshot {
     /// Names this snapshot for HTTP caches. Two processes with the same prices give the same text.
     #[must_use]
     pub fn etag(&self) -> String {
-        format!("\"catalog-{}-{}\"", self.version, self.taken_at.timestamp())
+        format!("\"catalog-{}-{}-{}\"", self.version, self.switch_seq, self.taken_at.timestamp())
     }
 }
 

@@ -88,6 +88,16 @@ pub fn endpoints(snapshot: &Snapshot, model: &ModelRef, stats: StatsOf<'_>) -> O
     Some(json(&shape::endpoints(snapshot, listing, stats)))
 }
 
+/// `GET /model/{author}/{slug}`; `None` when no such model is for sale.
+#[must_use]
+pub fn model(snapshot: &Snapshot, model: &ModelRef) -> Option<Bytes> {
+    let listing = model.resolve(snapshot)?;
+    let mut body = b"{\"data\":".to_vec();
+    body.extend_from_slice(&json(&shape::model(listing)));
+    body.push(b'}');
+    Some(body.into())
+}
+
 fn list_body(fragments: &[Bytes], rows: &[usize], total: usize, next: Option<&str>) -> Bytes {
     let mut body = Vec::with_capacity(rows.len() * 1200 + 64);
     body.extend_from_slice(b"{\"data\":[");

@@ -8,6 +8,8 @@ pub mod chat_completions;
 pub mod generation;
 pub mod health;
 pub mod keys;
+pub mod limits;
 pub mod openapi;
 pub mod receipt;
 pub mod schema;
+pub mod user_models;

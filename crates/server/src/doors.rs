@@ -12,8 +12,13 @@ use gateway::http::catalog::CatalogDoor;
 use gateway::http::chat_completions::ChatDoor;
 use gateway::http::generation::GenerationDoor;
 use gateway::http::keys::KeysDoor;
+use gateway::http::limits::LimitsDoor;
 use gateway::http::receipt::ReceiptDoor;
-use gateway::http::{account, answer, catalog, chat_completions, generation, health, keys, openapi, receipt};
+use gateway::http::user_models::UserModelsDoor;
+use gateway::http::{
+    account, answer, catalog, chat_completions, generation, health, keys, limits, openapi, receipt,
+    user_models,
+};
 use gateway::refusal::{Kind, Refusal};
 use gateway::settlements::Settlements;
 use kernel::ExposeSecret as _;
@@ -36,6 +41,8 @@ struct Doors {
     catalog: CatalogDoor,
     generation: GenerationDoor,
     receipt: ReceiptDoor,
+    limits: LimitsDoor,
+    user_models: UserModelsDoor,
     webhook: WebhookDoor,
     pages: PublicDeps,
 }
@@ -73,6 +80,8 @@ fn doors(house: &House, engine: &Arc<RedisEngine>, shared: &Shared<'_>) -> anyho
             pepper: house.pepper()?,
             entropy: Arc::clone(&house.entropy),
         },
+        limits: LimitsDoor { account: account.clone(), limits: house.store.clone() },
+        user_models: UserModelsDoor { account: account.clone(), catalog: Arc::clone(&house.catalog) },
         catalog: CatalogDoor { catalog: Arc::clone(&house.catalog), clock: Arc::clone(&house.clock) },
         receipt: ReceiptDoor {
             generation: generation.clone(),
@@ -176,7 +185,8 @@ pub(crate) fn public(
 }
 
 fn public_routes(cfg: &mut ServiceConfig, doors: Doors) {
-    let Doors { chat, account, keys, catalog, generation, receipt, webhook, pages } = doors;
+    let Doors { chat, account, keys, catalog, generation, receipt, limits, user_models, webhook, pages } =
+        doors;
     webhook::configure(cfg, webhook);
     receipt::configure_keys(cfg, &receipt.signer);
     for base in ["/api/v1", "/v1"] {
@@ -188,6 +198,8 @@ fn public_routes(cfg: &mut ServiceConfig, doors: Doors) {
                 .app_data(Data::new(catalog.clone()))
                 .app_data(Data::new(generation.clone()))
                 .app_data(Data::new(receipt.clone()))
+                .app_data(Data::new(limits.clone()))
+                .app_data(Data::new(user_models.clone()))
                 .app_data(routes::PayloadConfig::new(1024 * 1024))
                 .configure(api_routes)
                 .wrap(actix_web::middleware::from_fn(bounded_headers))
@@ -204,6 +216,8 @@ fn api_routes(cfg: &mut ServiceConfig) {
     catalog::configure(cfg);
     generation::configure(cfg);
     receipt::configure(cfg);
+    limits::configure(cfg);
+    user_models::configure(cfg);
     openapi::configure(cfg);
 }
 
@@ -255,6 +269,7 @@ pub(crate) fn staff(house: &House) -> anyhow::Result<Server> {
         refunds: house.refund_desk(&house.engine),
         disputes: house.store.clone(),
         mail: house.store.clone(),
+        switch: house.store.clone(),
         catalog: Arc::clone(&house.catalog),
         passwords: passwords(house),
         attempts: Arc::new(Attempts::new(Arc::clone(&house.clock))),

@@ -189,7 +189,12 @@ impl House {
     }
 
     pub(crate) fn doorkeeper(&self) -> Doorkeeper {
-        Doorkeeper { keys: self.keys.clone(), peppers: self.peppers.clone(), tokens: self.tokens.clone() }
+        Doorkeeper {
+            keys: self.keys.clone(),
+            members: self.store.clone(),
+            peppers: self.peppers.clone(),
+            tokens: self.tokens.clone(),
+        }
     }
 
     /// The pepper of new keys.

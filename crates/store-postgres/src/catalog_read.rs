@@ -3,6 +3,7 @@
 use crate::PgStore;
 use crate::convert::document;
 use crate::error::Named as _;
+use crate::kill_switch;
 use crate::ledger::snapshot;
 use crate::tariffs::TariffRow;
 use async_trait::async_trait;
@@ -32,14 +33,24 @@ impl PublishedCatalog for PgStore {
         .named("catalog: version")?;
         let sale = in_force(&mut tx, "sale", at).await?;
         let cost = in_force(&mut tx, "cost", at).await?;
-        let rows = Rows {
+        let mut rows = Rows {
             providers: providers(&mut tx).await?,
             models: models(&mut tx).await?,
             endpoints: endpoints(&mut tx, sale, cost).await?,
         };
+        let off = kill_switch::switched(&mut tx).await?;
+        for provider in &mut rows.providers {
+            provider.enabled &= !off.providers.contains(&provider.slug);
+        }
+        for endpoint in &mut rows.endpoints {
+            endpoint.enabled &= !off.endpoints.contains(&format!("{} at {}", endpoint.model, endpoint.tag));
+        }
         tx.commit().await.named("catalog: commit")?;
         // The moment of the last change, not of asking: equal prices have equal names in every process.
-        Ok(Snapshot::build(head.version, head.since.unwrap_or(Moment::UNIX_EPOCH), head.next, rows))
+        let since = head.since.unwrap_or(Moment::UNIX_EPOCH);
+        let mut snapshot = Snapshot::build(head.version, since, head.next, rows);
+        snapshot.switch_seq = off.seq;
+        Ok(snapshot)
     }
 
     async fn version(&self) -> Result<i64, StoreError> {

@@ -14,6 +14,7 @@ mod fee_rules;
 mod ingest;
 mod key_directory;
 mod keys;
+mod kill_switch;
 mod ledger;
 mod limits;
 mod mail;
@@ -31,7 +32,7 @@ mod staff;
 mod tariffs;
 mod windows;
 
-pub use limits::LimitOwner;
+pub use accounts::limits::LimitOwner;
 pub use notices::{Notice, Notices, notices};
 
 use error::Named as _;

@@ -6,19 +6,13 @@ use crate::PgStore;
 use crate::error::Named as _;
 use crate::windows::Starts;
 use accounts::api_key::LimitReset;
+use accounts::limits::{LimitOwner, Limits, MemberCaps, SpendingLimit};
+use async_trait::async_trait;
 use billing::engine::CapPeriod;
 use kernel::ids::{AccountId, MemberId, OrgId, WorkspaceId};
 use kernel::{Moment, NanoUsd, StoreError};
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
-
-/// Whose spending a limit bounds, beside a single key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LimitOwner {
-    Member(MemberId),
-    Workspace(WorkspaceId),
-    Organization,
-}
 
 /// The cap's name and the id of what it bounds.
 pub(crate) struct Owner {
@@ -47,11 +41,21 @@ impl PgStore {
         limit: Option<(NanoUsd, CapPeriod)>,
         at: Moment,
     ) -> Result<(), StoreError> {
-        let owner = match owner {
-            LimitOwner::Member(id) => Owner { cap: format!("m:{id}"), id: id.uuid() },
-            LimitOwner::Workspace(id) => Owner { cap: format!("w:{id}"), id: id.uuid() },
-            LimitOwner::Organization => Owner { cap: format!("o:{org}"), id: org.uuid() },
-        };
+        if !self.set_spending(org, owner, limit, at).await? {
+            return Err(StoreError::conflict(format!("set_limit: {} is not of {org}", owner.cap(org))));
+        }
+        Ok(())
+    }
+
+    /// The same; `false` when the organization has no such member or workspace.
+    async fn set_spending(
+        &self,
+        org: OrgId,
+        owner: LimitOwner,
+        limit: Option<(NanoUsd, CapPeriod)>,
+        at: Moment,
+    ) -> Result<bool, StoreError> {
+        let owner = Owner { cap: owner.cap(org), id: owner_id(org, owner) };
         let mut tx = self.pool.begin().await.named("set_limit")?;
         let ours = sqlx::query_scalar!(
             r#"SELECT EXISTS (SELECT 1 FROM organization WHERE id = $1 AND id = $2
@@ -64,7 +68,7 @@ impl PgStore {
         .await
         .named("set_limit: owner")?;
         if !ours {
-            return Err(StoreError::conflict(format!("set_limit: {} is not of {org}", owner.cap)));
+            return Ok(false);
         }
         match limit {
             Some((limit, period)) => put(&mut tx, org, &owner, limit, period, at).await?,
@@ -72,7 +76,74 @@ impl PgStore {
         }
         // Which caps apply is part of every remembered key record.
         sqlx::query!("SELECT pg_notify('farebox_keys', 'all')").execute(&mut *tx).await.named("set_limit")?;
-        tx.commit().await.named("set_limit: commit")
+        tx.commit().await.named("set_limit: commit")?;
+        Ok(true)
+    }
+}
+
+fn owner_id(org: OrgId, owner: LimitOwner) -> Uuid {
+    match owner {
+        LimitOwner::Member(id) => id.uuid(),
+        LimitOwner::Workspace(id) => id.uuid(),
+        LimitOwner::Organization => org.uuid(),
+    }
+}
+
+#[async_trait]
+impl Limits for PgStore {
+    async fn set_spending_limit(
+        &self,
+        org: OrgId,
+        owner: LimitOwner,
+        limit: Option<SpendingLimit>,
+        at: Moment,
+    ) -> Result<bool, StoreError> {
+        self.set_spending(org, owner, limit.map(|(limit, reset)| (limit, period(reset))), at).await
+    }
+
+    async fn spending_limit(
+        &self,
+        org: OrgId,
+        owner: LimitOwner,
+    ) -> Result<Option<SpendingLimit>, StoreError> {
+        let row = sqlx::query!(
+            "SELECT c.limit_nano_usd, c.period FROM cap c JOIN account a ON a.id = c.account_id
+             WHERE a.org_id = $1 AND c.cap_id = $2",
+            org.uuid(),
+            owner.cap(org)
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .named("spending limit")?;
+        // The column's CHECK admits no fifth letter.
+        let reset = |code: &str| match code {
+            "d" => LimitReset::Daily,
+            "w" => LimitReset::Weekly,
+            "m" => LimitReset::Monthly,
+            _ => LimitReset::None,
+        };
+        Ok(row.map(|row| (NanoUsd::new(row.limit_nano_usd), reset(&row.period))))
+    }
+}
+
+#[async_trait]
+impl MemberCaps for PgStore {
+    async fn member_caps(
+        &self,
+        org: OrgId,
+        workspace: WorkspaceId,
+        member: MemberId,
+    ) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar!(
+            "SELECT c.cap_id FROM cap c JOIN account a ON a.id = c.account_id
+             WHERE a.org_id = $1 AND c.owner_id IN ($1, $2, $3) ORDER BY c.cap_id",
+            org.uuid(),
+            workspace.uuid(),
+            member.uuid()
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("caps of a member")
     }
 }
 

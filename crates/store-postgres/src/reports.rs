@@ -2,6 +2,7 @@
 //!
 //! Whole days come from the daily sums, so pages never scan generations; other bounds count generations.
 
+mod rows;
 mod scan;
 mod sums;
 

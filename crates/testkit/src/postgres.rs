@@ -3,18 +3,14 @@
 //!
 //! It makes no databases: tests that share a server make their own and drop them.
 
-use kernel::Entropy as _;
-use kernel::rng::SystemEntropy;
-use std::net::{Ipv4Addr, TcpListener};
+use crate::private::{Kind, Seat};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Ports tried; another process may take a free port before the server does.
-const TRIES: u32 = 3;
-/// Waits for the server's first answer, of 20 ms each.
-const WAITS: u32 = 1500;
+pub use crate::private::Server;
+
 /// The oldest version that the schema promises to work with.
 const OLDEST: u32 = 15;
 /// Makes a cluster as an unprivileged user, runs it, and removes it when the pipe from the test closes.
@@ -40,71 +36,35 @@ cd /
 rm -rf "$2"
 "#;
 
-/// A private server with the superuser `farebox`. It ends when this value is dropped, or with the process.
-#[derive(Debug)]
-pub struct Server {
-    url: String,
-    /// Holds the pipe whose closing ends the server.
-    _keeper: Child,
-}
-
-impl Server {
-    /// Of the database `postgres`, with a user who may create databases.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-}
+const KIND: Kind = Kind {
+    name: "PostgreSQL",
+    variable: "FAREBOX_TEST_DATABASE_URL",
+    tries: 3,
+    waits: 1500,
+    pause: Duration::from_millis(20),
+    start,
+};
 
 /// The address of a PostgreSQL that this process's tests share, with a user who may create databases.
 #[must_use]
 pub fn url() -> String {
     static SHARED: OnceLock<Server> = OnceLock::new();
-    named_by_environment().unwrap_or_else(|| SHARED.get_or_init(private).url.clone())
+    KIND.shared(&SHARED)
 }
 
-/// A server for one test alone. Takes a few seconds.
+/// A server for one test alone, with the superuser `farebox`. Takes a few seconds.
 #[must_use]
-#[expect(clippy::panic, reason = "a test without its store cannot go on")]
 pub fn private() -> Server {
-    let mut last = String::new();
-    for _ in 0..TRIES {
-        match start() {
-            Ok(server) => return server,
-            Err(fault) => last = format!("{fault:#}"),
-        }
-    }
-    panic!("PostgreSQL did not start: {last}")
+    KIND.private()
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests have no configuration but this")]
-fn named_by_environment() -> Option<String> {
-    std::env::var("FAREBOX_TEST_DATABASE_URL").ok().filter(|url| !url.is_empty())
-}
-
-fn start() -> anyhow::Result<Server> {
-    let binaries = binaries()?;
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-    let password = format!("{:016x}{:016x}", SystemEntropy.next_u64(), SystemEntropy.next_u64());
-    let directory = std::env::temp_dir().join(format!("farebox-postgres-{:016x}", SystemEntropy.next_u64()));
-    std::fs::create_dir(&directory)?;
-    std::fs::write(directory.join("password"), &password)?;
-    let keeper = Command::new("sh")
-        .args(["-c", KEEPER, "sh"])
-        .args([&binaries, &directory])
-        .arg(port.to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    for _ in 0..WAITS {
-        if answers(&binaries, port) {
-            let url = format!("postgres://farebox:{password}@127.0.0.1:{port}/postgres");
-            return Ok(Server { url, _keeper: keeper });
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    anyhow::bail!("no answer on port {port}; see {}", directory.display())
+fn start(kind: &Kind) -> anyhow::Result<Server> {
+    let (binaries, seat) = (binaries()?, Seat::take("postgres")?);
+    std::fs::write(seat.directory().join("password"), &seat.password)?;
+    let mut keeper = Command::new("sh");
+    keeper.args(["-c", KEEPER, "sh"]).args([binaries.as_path(), seat.directory()]).arg(seat.port.to_string());
+    let url = format!("postgres://farebox:{}@127.0.0.1:{}/postgres", seat.password, seat.port);
+    kind.keep(&seat, &mut keeper, url, || answers(&binaries, seat.port))
 }
 
 fn answers(binaries: &Path, port: u16) -> bool {

@@ -3,18 +3,15 @@
 //!
 //! Tests share a server: use accounts of your own, and [`private`] where epochs or the process matter.
 
-use kernel::Entropy as _;
-use kernel::rng::SystemEntropy;
+use crate::private::{Kind, Seat};
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Ports tried; another process may take a free port before the server does.
-const TRIES: u32 = 5;
-/// Waits for the server's first answer, of 5 ms each.
-const WAITS: u32 = 1000;
+pub use crate::private::Server;
+
 /// Ends the server and removes its directory when the pipe from the test process closes.
 const KEEPER: &str = r#"
 exec 3<&0
@@ -27,67 +24,34 @@ wait "$server"
 rm -rf "$3"
 "#;
 
-/// A private server. It ends when this value is dropped, or with the process.
-#[derive(Debug)]
-pub struct Server {
-    url: String,
-    /// Holds the pipe whose closing ends the server.
-    _keeper: Child,
-}
-
-impl Server {
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-}
+const KIND: Kind = Kind {
+    name: "redis-server",
+    variable: "FAREBOX_TEST_REDIS_URL",
+    tries: 5,
+    waits: 1000,
+    pause: Duration::from_millis(5),
+    start,
+};
 
 /// The address of a Redis that this process's tests share.
 #[must_use]
 pub fn url() -> String {
     static SHARED: OnceLock<Server> = OnceLock::new();
-    named_by_environment().unwrap_or_else(|| SHARED.get_or_init(private).url.clone())
+    KIND.shared(&SHARED)
 }
 
 /// A server for one test alone.
 #[must_use]
-#[expect(clippy::panic, reason = "a test without its store cannot go on")]
 pub fn private() -> Server {
-    let mut last = String::new();
-    for _ in 0..TRIES {
-        match start() {
-            Ok(server) => return server,
-            Err(fault) => last = format!("{fault:#}"),
-        }
-    }
-    panic!("redis-server did not start: {last}")
+    KIND.private()
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests have no configuration but this")]
-fn named_by_environment() -> Option<String> {
-    std::env::var("FAREBOX_TEST_REDIS_URL").ok().filter(|url| !url.is_empty())
-}
-
-fn start() -> anyhow::Result<Server> {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-    // The password is what proves that the answer comes from the server just started.
-    let password = format!("{:016x}{:016x}", SystemEntropy.next_u64(), SystemEntropy.next_u64());
-    let directory = std::env::temp_dir().join(format!("farebox-redis-{password}"));
-    std::fs::create_dir(&directory)?;
-    let keeper = Command::new("sh")
-        .args(["-c", KEEPER, "sh", &port.to_string(), &password])
-        .arg(&directory)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    for _ in 0..WAITS {
-        if answers(port, &password) {
-            return Ok(Server { url: format!("redis://:{password}@127.0.0.1:{port}/"), _keeper: keeper });
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    anyhow::bail!("no answer on port {port}; see {}", directory.display())
+fn start(kind: &Kind) -> anyhow::Result<Server> {
+    let seat = Seat::take("redis")?;
+    let mut keeper = Command::new("sh");
+    keeper.args(["-c", KEEPER, "sh", &seat.port.to_string(), &seat.password]).arg(seat.directory());
+    let url = format!("redis://:{}@127.0.0.1:{}/", seat.password, seat.port);
+    kind.keep(&seat, &mut keeper, url, || answers(seat.port, &seat.password))
 }
 
 fn answers(port: u16, password: &str) -> bool {

@@ -12,9 +12,15 @@ mod byok_edge;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod failures;
+#[cfg(test)]
 mod journey;
 #[cfg(test)]
 mod jwt;
+#[cfg(test)]
+mod kill_switch;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod malformed;
 #[cfg(test)]

@@ -44,6 +44,7 @@ async fn every_desk_page_renders() {
         ("/drafts/new".to_owned(), "Import a price file"),
         (format!("/drafts/{}", draft_id(&world)), "Changed prices"),
         ("/prices?q=claude".to_owned(), "anthropic/claude-sonnet-5"),
+        ("/switches".to_owned(), "Kill switch"),
         (format!("/prices/{endpoint}"), "Price history"),
     ];
     for (path, needle) in pages {
@@ -121,6 +122,38 @@ async fn a_draft_on_an_older_price_list_is_refused_with_what_came_between() {
     assert!(page.body.contains("Publishing…\" disabled"), "the button is off");
     let gone = staff.post(&format!("{path}/discard"), &[]).await;
     assert_eq!(gone.location(), "/drafts?done=discarded");
+}
+
+#[actix_web::test]
+async fn the_kill_switch_is_turned_with_a_reason_and_turned_back() {
+    let world = World::lived_in(SITE).await;
+    let staff = Browser::staff(&world).await;
+    staff.get("/switches").await.says("Nothing is switched off");
+    for (fields, text) in [
+        (vec![("kind", "provider"), ("subject", "northgrid"), ("reason", "")], "Say why"),
+        (vec![("kind", "planet"), ("subject", "northgrid"), ("reason", "x")], "Choose what to switch"),
+        (vec![("kind", "provider"), ("subject", "nobody"), ("reason", "x")], "There is no provider “nobody”"),
+    ] {
+        let page = staff.post("/switches", &fields).await;
+        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{fields:?}");
+        page.says(text);
+    }
+    assert!(world.desk.turns.lock().is_empty());
+    let off = [("kind", "provider"), ("subject", "northgrid"), ("reason", "wrong answers since noon")];
+    let turned = staff.post("/switches", &off).await;
+    assert_eq!(turned.location(), "/switches?done=off");
+    let page = staff.get(turned.location()).await;
+    page.says("wrong answers since noon");
+    page.says("Bring back");
+    page.never_says("<option value=\"northgrid\"");
+    assert_eq!(world.desk.turns.lock()[0].by, STAFF_EMAIL);
+    let on = [("kind", "provider"), ("subject", "northgrid"), ("reason", "mended"), ("on", "1")];
+    assert_eq!(staff.post("/switches", &on).await.location(), "/switches?done=on");
+    let page = staff.get("/switches").await;
+    page.says("Nothing is switched off");
+    page.says("mended");
+    assert_eq!(Browser::at_staff_door(&world).post("/switches", &off).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(world.desk.turns.lock().len(), 2);
 }
 
 #[actix_web::test]

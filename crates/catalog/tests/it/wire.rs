@@ -49,6 +49,21 @@ fn a_model_has_every_field_that_clients_read() {
 }
 
 #[test]
+fn one_model_is_the_same_object_as_in_the_list() {
+    let live = fixture::published(&catalog::seed::draft().unwrap());
+    let named = |name: &str| {
+        let body = catalog::wire::model(&live, &catalog::ModelRef::parse(name).unwrap())?;
+        Some(serde_json::from_slice::<serde_json::Value>(&body).unwrap()["data"].clone())
+    };
+    let list: serde_json::Value = serde_json::from_slice(&live.rendered().models).unwrap();
+    let listed =
+        list["data"].as_array().unwrap().iter().find(|model| model["id"] == "openai/gpt-4.1").unwrap();
+    assert_eq!(named("openai/gpt-4.1").as_ref(), Some(listed));
+    assert_eq!(named("openai/gpt-4.1:floor").as_ref(), Some(listed), "a routing variant is dropped");
+    assert_eq!(named("nobody/nothing"), None);
+}
+
+#[test]
 fn filters_and_sorts_choose_and_order() {
     let live = fixture::seed();
     let all = ids(&list(&live, ""));

@@ -21,6 +21,7 @@ pub struct CatalogDoor {
 pub fn configure(cfg: &mut web::ServiceConfig) {
     cfg.route("/models", web::get().to(models))
         .route("/models/count", web::get().to(count))
+        .route("/model/{author}/{slug}", web::get().to(model))
         .route("/models/{author}/{slug}/endpoints", web::get().to(endpoints))
         .route("/providers", web::get().to(providers));
 }
@@ -61,6 +62,21 @@ pub async fn endpoints(
     let name = format!("{}/{}", path.0, path.1);
     let found = ModelRef::parse(&name).ok().and_then(|model| wire::endpoints(&snapshot, &model, &|_| None));
     match found {
+        Some(body) => cached(&request, &snapshot, || body),
+        None => answer::refusal(&Refusal::not_found(&format!("The model {name}"))),
+    }
+}
+
+/// One model by its slug; other spellings and variants are resolved.
+#[utoipa::path(get, path = "/model/{author}/{slug}", tag = "Catalog", responses((status = 200, description = "The model"), (status = 404, description = "No such model is for sale")))]
+pub async fn model(
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    door: web::Data<CatalogDoor>,
+) -> HttpResponse {
+    let snapshot = door.catalog.snapshot();
+    let name = format!("{}/{}", path.0, path.1);
+    match ModelRef::parse(&name).ok().and_then(|model| wire::model(&snapshot, &model)) {
         Some(body) => cached(&request, &snapshot, || body),
         None => answer::refusal(&Refusal::not_found(&format!("The model {name}"))),
     }

@@ -286,7 +286,7 @@ fn name(text: &str) -> Result<String, Refusal> {
 }
 
 /// A limit in dollars, read from its digits.
-fn limit(raw: &RawValue) -> Result<NanoUsd, Refusal> {
+pub(crate) fn limit(raw: &RawValue) -> Result<NanoUsd, Refusal> {
     let amount = NanoUsd::parse_dollars(raw.get());
     let amount =
         amount.map_err(|error| Refusal::invalid(format!("limit must be dollars, e.g. 12.5: {error}.")))?;
@@ -296,7 +296,7 @@ fn limit(raw: &RawValue) -> Result<NanoUsd, Refusal> {
     Ok(amount)
 }
 
-fn reset(text: Option<&str>) -> Result<LimitReset, Refusal> {
+pub(crate) fn reset(text: Option<&str>) -> Result<LimitReset, Refusal> {
     LimitReset::parse(text)
         .ok_or_else(|| Refusal::invalid("limit_reset must be daily, weekly, monthly or null."))
 }
@@ -312,6 +312,6 @@ fn refuse_byok_limit(asked: Option<bool>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn malformed(error: &serde_json::Error) -> Refusal {
+pub(crate) fn malformed(error: &serde_json::Error) -> Refusal {
     Refusal::invalid(format!("The body is not valid: {error}."))
 }

@@ -13,6 +13,8 @@ use utoipa::OpenApi;
         crate::http::catalog::models,
         crate::http::catalog::count,
         crate::http::catalog::endpoints,
+        crate::http::catalog::model,
+        crate::http::user_models::list,
         crate::http::catalog::providers,
         crate::http::account::key,
         crate::http::account::credits,
@@ -23,6 +25,8 @@ use utoipa::OpenApi;
         crate::http::keys::read,
         crate::http::keys::change,
         crate::http::keys::delete,
+        crate::http::limits::read,
+        crate::http::limits::set,
     ),
     tags((name = "Chat"), (name = "Catalog"), (name = "Account"), (name = "Generations"), (name = "API keys"))
 )]

@@ -32,6 +32,17 @@ pub struct ChangeKeyBody {
     include_byok_in_limit: Option<bool>,
 }
 
+/// Body of `PUT /limits/{scope}`.
+#[derive(ToSchema)]
+#[schema(as = SetLimit)]
+#[expect(dead_code, reason = "only described, never built")]
+pub struct SetLimitBody {
+    /// Dollars; null removes the limit.
+    limit: Option<f64>,
+    /// `daily`, `weekly`, `monthly`, or null for a total.
+    limit_reset: Option<String>,
+}
+
 /// Body of `POST /chat/completions`: OpenAI's, with OpenRouter's additions. Other fields go to the provider.
 #[derive(ToSchema)]
 #[schema(as = ChatRequest)]

@@ -3,6 +3,7 @@
 use crate::refusal::{Kind, Refusal};
 use crate::stage::read::{Credential, unauthenticated};
 use accounts::api_key::KeyRefusal;
+use accounts::limits::MemberCaps;
 use accounts::ports::KeyDirectory;
 use accounts::token::TokenSigner;
 use accounts::{KeyKind, KeyRecord, Pepper};
@@ -28,6 +29,7 @@ pub struct Caller {
 #[derive(Clone)]
 pub struct Doorkeeper {
     pub keys: Arc<dyn KeyDirectory>,
+    pub members: Arc<dyn MemberCaps>,
     pub peppers: Vec<Pepper>,
     pub tokens: TokenSigner,
 }
@@ -41,7 +43,7 @@ impl Doorkeeper {
         now: Moment,
     ) -> Result<Caller, Refusal> {
         match credential {
-            Credential::Token(token) => self.browser(token, kind, now),
+            Credential::Token(token) => self.browser(token, kind, now).await,
             Credential::Key(secret) => {
                 let record = self.record(credential).await?;
                 record.check(kind, now).map_err(|refusal| key_refusal(refusal, secret.kind()))?;
@@ -73,7 +75,9 @@ impl Doorkeeper {
         Err(unauthenticated("This API key does not exist or was deleted. Create one on the Keys page."))
     }
 
-    fn browser(&self, token: &str, kind: KeyKind, now: Moment) -> Result<Caller, Refusal> {
+    /// The browser has no key of its own, so no limit of a key; those of member, workspace and organization bind
+    /// it as they bind keys.
+    async fn browser(&self, token: &str, kind: KeyKind, now: Moment) -> Result<Caller, Refusal> {
         if kind != KeyKind::Model {
             return Err(Refusal::new(
                 Kind::PermissionDenied,
@@ -81,13 +85,15 @@ impl Doorkeeper {
             ));
         }
         let claims = self.tokens.verify(token, now).map_err(|error| unauthenticated(error.to_string()))?;
+        let caps = self.members.member_caps(claims.org, claims.workspace, claims.member).await;
+        let caps = caps.map_err(|error| Refusal::from_store(&error))?;
         Ok(Caller {
             org: claims.org,
             account: claims.account,
             workspace: claims.workspace,
             member: claims.member,
             key: None,
-            caps: Vec::new(),
+            caps: caps.into_iter().map(CapId).collect(),
         })
     }
 }

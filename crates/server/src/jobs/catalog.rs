@@ -16,7 +16,8 @@ async fn reload_if_stale(house: &House) -> Result<(), StoreError> {
     let now = house.clock.now();
     let current = house.catalog.snapshot();
     let due = current.next_change_at.is_some_and(|at| at <= now);
-    if due || house.store.version().await? != current.version {
+    let newer = due || house.store.version().await? != current.version;
+    if newer || house.store.switch_seq().await? != current.switch_seq {
         reload(house).await?;
     }
     Ok(())

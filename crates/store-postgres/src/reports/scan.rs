@@ -1,6 +1,6 @@
 //! Reports that cut a day: counted over the generations themselves, within the ids of the time asked for.
 
-use crate::convert::{count, nano};
+use super::rows::{DayRow, TotalsRow};
 use crate::error::Named as _;
 use billing::reports::{DayModelUsage, UsageFilter, UsageTotals};
 use kernel::ids::{KeyId, MemberId, OrgId};
@@ -35,7 +35,8 @@ pub(super) async fn usage_by_day(
     filter: &UsageFilter,
 ) -> Result<Vec<DayModelUsage>, StoreError> {
     let bounds = Bounds::of(filter);
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        DayRow,
         r#"SELECT to_char(day, 'YYYY-MM-DD') AS "day!", model, count(*) AS "requests!",
                   sum(prompt_tokens)::bigint AS "prompt!", sum(completion_tokens)::bigint AS "completion!",
                   sum(charge_nano_usd)::bigint AS "charge!",
@@ -56,19 +57,7 @@ pub(super) async fn usage_by_day(
     .fetch_all(pool)
     .await
     .named("usage_by_day")?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(DayModelUsage {
-                day: row.day,
-                model: row.model,
-                requests: count("generation", row.requests)?,
-                prompt_tokens: count("generation.prompt_tokens", row.prompt)?,
-                completion_tokens: count("generation.completion_tokens", row.completion)?,
-                charge: nano(row.charge),
-                byok_list_price: nano(row.byok),
-            })
-        })
-        .collect()
+    rows.into_iter().map(DayRow::usage).collect()
 }
 
 pub(super) async fn totals(
@@ -77,7 +66,8 @@ pub(super) async fn totals(
     filter: &UsageFilter,
 ) -> Result<UsageTotals, StoreError> {
     let bounds = Bounds::of(filter);
-    let row = sqlx::query!(
+    let row = sqlx::query_as!(
+        TotalsRow,
         r#"SELECT count(*) AS "requests!", coalesce(sum(prompt_tokens), 0)::bigint AS "prompt!",
                   coalesce(sum(completion_tokens), 0)::bigint AS "completion!",
                   coalesce(sum(charge_nano_usd), 0)::bigint AS "charge!"
@@ -96,12 +86,7 @@ pub(super) async fn totals(
     .fetch_one(pool)
     .await
     .named("totals")?;
-    Ok(UsageTotals {
-        requests: count("generation", row.requests)?,
-        prompt_tokens: count("generation.prompt_tokens", row.prompt)?,
-        completion_tokens: count("generation.completion_tokens", row.completion)?,
-        charge: nano(row.charge),
-    })
+    row.totals()
 }
 
 #[cfg(test)]

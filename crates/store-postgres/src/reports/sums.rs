@@ -1,6 +1,6 @@
 //! Reports from the daily sums: for filters that cut no day.
 
-use crate::convert::{count, nano};
+use super::rows::{DayRow, TotalsRow};
 use crate::error::Named as _;
 use billing::reports::{DayModelUsage, UsageFilter, UsageTotals};
 use kernel::StoreError;
@@ -12,7 +12,8 @@ pub(super) async fn usage_by_day(
     org: OrgId,
     filter: &UsageFilter,
 ) -> Result<Vec<DayModelUsage>, StoreError> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        DayRow,
         r#"SELECT to_char(day, 'YYYY-MM-DD') AS "day!", model, sum(requests)::bigint AS "requests!",
                   sum(prompt_tokens)::bigint AS "prompt!", sum(completion_tokens)::bigint AS "completion!",
                   sum(charge_nano_usd)::bigint AS "charge!", sum(byok_list_price_nano_usd)::bigint AS "byok!"
@@ -33,19 +34,7 @@ pub(super) async fn usage_by_day(
     .fetch_all(pool)
     .await
     .named("usage_by_day")?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(DayModelUsage {
-                day: row.day,
-                model: row.model,
-                requests: count("usage_daily.requests", row.requests)?,
-                prompt_tokens: count("usage_daily.prompt_tokens", row.prompt)?,
-                completion_tokens: count("usage_daily.completion_tokens", row.completion)?,
-                charge: nano(row.charge),
-                byok_list_price: nano(row.byok),
-            })
-        })
-        .collect()
+    rows.into_iter().map(DayRow::usage).collect()
 }
 
 pub(super) async fn totals(
@@ -53,7 +42,8 @@ pub(super) async fn totals(
     org: OrgId,
     filter: &UsageFilter,
 ) -> Result<UsageTotals, StoreError> {
-    let row = sqlx::query!(
+    let row = sqlx::query_as!(
+        TotalsRow,
         r#"SELECT coalesce(sum(requests), 0)::bigint AS "requests!", coalesce(sum(prompt_tokens), 0)::bigint AS "prompt!",
                   coalesce(sum(completion_tokens), 0)::bigint AS "completion!",
                   coalesce(sum(charge_nano_usd), 0)::bigint AS "charge!"
@@ -72,10 +62,5 @@ pub(super) async fn totals(
     .fetch_one(pool)
     .await
     .named("totals")?;
-    Ok(UsageTotals {
-        requests: count("usage_daily.requests", row.requests)?,
-        prompt_tokens: count("usage_daily.prompt_tokens", row.prompt)?,
-        completion_tokens: count("usage_daily.completion_tokens", row.completion)?,
-        charge: nano(row.charge),
-    })
+    row.totals()
 }

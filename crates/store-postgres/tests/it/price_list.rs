@@ -4,6 +4,7 @@ use crate::database::{noon, with_db};
 use crate::world::{endpoint, price_list, publish};
 use catalog::draft::{DraftContent, DraftState};
 use catalog::ports::{CatalogDesk as _, Published, PublishedCatalog as _};
+use catalog::switch::{KillSwitch as _, SwitchKind, Turn};
 use catalog::{Rates, Tier};
 use kernel::{Moment, PicoUsd, StoreErrorKind};
 use store_postgres::{Notice, PgStore, notices};
@@ -108,6 +109,38 @@ async fn of_two_drafts_on_one_base_only_the_first_goes_live() {
         assert_eq!(since[0].endpoints, ["acme/small at acme"]);
         let rebased = store.add_draft("second.json", "ben", &on_base(30, 2)).await.unwrap();
         assert!(matches!(store.publish(rebased, "ben", at(from)).await.unwrap(), Published::Done { .. }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_switched_off_stays_off_through_publications_until_it_is_brought_back() {
+    with_db(async |db| {
+        let store = &db.store;
+        publish(store, price_list(10, 2)).await;
+        let for_sale = async || store.snapshot(noon()).await.unwrap().find("acme/small").is_some();
+        let turn = async |kind, subject: &str, off| {
+            let turn = Turn { kind, subject, off, by: "rosa", reason: "a test" };
+            store.turn(&turn, noon()).await.unwrap()
+        };
+        assert!(for_sale().await);
+        let before = store.snapshot(noon()).await.unwrap();
+        for (kind, subject) in [(SwitchKind::Provider, "acme"), (SwitchKind::Endpoint, "acme/small at acme")]
+        {
+            assert!(turn(kind, subject, true).await);
+            assert!(!for_sale().await, "{subject}");
+            publish(store, price_list(11, 2)).await;
+            assert!(!for_sale().await, "{subject}: a publication brings nothing back");
+            assert!(turn(kind, subject, false).await);
+            assert!(for_sale().await, "{subject}");
+        }
+        assert!(!turn(SwitchKind::Provider, "nobody", true).await);
+        assert!(!turn(SwitchKind::Endpoint, "acme/small", true).await);
+        let log = store.switch_log(10).await.unwrap();
+        assert_eq!((log.len(), log[0].off, log[3].subject.as_str()), (4, false, "acme"));
+        let after = store.snapshot(noon()).await.unwrap();
+        assert_eq!((after.switch_seq, store.switch_seq().await.unwrap()), (4, 4));
+        assert_ne!(before.etag(), after.etag());
     })
     .await;
 }

@@ -7,6 +7,7 @@ use catalog::draft::{
 };
 use catalog::ports::{CatalogDesk, Published};
 use catalog::snapshot::Rows;
+use catalog::switch::{KillSwitch, SwitchEntry, Turn};
 use catalog::{Endpoint, Modality, Model, Provider, Rates, Snapshot, Tariff, Tier};
 use kernel::ids::{DraftId, EndpointId, TariffId};
 use kernel::{Moment, PicoUsd, StoreError};
@@ -20,6 +21,25 @@ pub(crate) struct FakeCatalogDesk {
     pub(crate) history: Mutex<Vec<PriceVersion>>,
     /// What others published after the drafts were made.
     pub(crate) since: Mutex<Vec<PublishedSince>>,
+    /// Turns of the kill switch, newest first.
+    pub(crate) turns: Mutex<Vec<SwitchEntry>>,
+}
+
+#[async_trait]
+impl KillSwitch for FakeCatalogDesk {
+    async fn turn(&self, turn: &Turn<'_>, at: Moment) -> Result<bool, StoreError> {
+        if turn.subject == "nobody" {
+            return Ok(false);
+        }
+        let (kind, off) = (turn.kind, turn.off);
+        let [subject, by, reason] = [turn.subject, turn.by, turn.reason].map(str::to_owned);
+        self.turns.lock().insert(0, SwitchEntry { kind, subject, off, by, at, reason });
+        Ok(true)
+    }
+
+    async fn switch_log(&self, _limit: u32) -> Result<Vec<SwitchEntry>, StoreError> {
+        Ok(self.turns.lock().clone())
+    }
 }
 
 impl FakeCatalogDesk {
@@ -30,6 +50,7 @@ impl FakeCatalogDesk {
             drafts: Mutex::default(),
             history: Mutex::default(),
             since: Mutex::default(),
+            turns: Mutex::default(),
         }
     }
 

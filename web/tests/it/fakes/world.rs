@@ -201,6 +201,7 @@ impl World {
             refunds: self.refund_desk(),
             disputes: self.money.clone(),
             mail: self.money.clone(),
+            switch: self.desk.clone(),
             catalog: self.catalog.clone(),
             passwords: Passwords::new(Cost::LEAST, 2, self.entropy.clone()),
             attempts: Arc::new(Attempts::new(self.clock.clone())),
