@@ -195,6 +195,8 @@ stack_environment() {
     export FAREBOX_SIMULATOR_URL="http://127.0.0.1:$SIMULATOR_PORT"
   fi
   export FAREBOX_DATABASE_URL="$DB_URL" FAREBOX_REDIS_URL="$RD_URL"
+  # One Redis on one port of this machine: a process that was replaced runs no more.
+  export FAREBOX_REDIS_FENCE_SECONDS="${FAREBOX_REDIS_FENCE_SECONDS:-0}"
   export FAREBOX_PUBLIC_LISTEN="127.0.0.1:$PUBLIC_PORT" FAREBOX_STAFF_LISTEN="127.0.0.1:$STAFF_PORT"
   export FAREBOX_METRICS_LISTEN="127.0.0.1:$METRICS_PORT"
   export FAREBOX_SITE_URL="${FAREBOX_SITE_URL:-http://localhost:$PUBLIC_PORT}"

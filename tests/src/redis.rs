@@ -7,6 +7,7 @@ use crate::wait::eventually;
 use anyhow::Context as _;
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -20,14 +21,19 @@ pub struct Redis {
     process: Process,
     port: u16,
     folder: PathBuf,
+    settings: &'static [&'static str],
 }
 
 impl Redis {
     pub(crate) async fn start(folder: &Path) -> anyhow::Result<Self> {
-        let data = folder.join("redis");
-        std::fs::create_dir_all(&data)?;
-        let port = free_port()?;
-        let redis = Self { process: launch(&data, port)?, port, folder: data };
+        Self::start_with(&folder.join("redis"), &[]).await
+    }
+
+    /// With data in this folder and further settings.
+    pub(crate) async fn start_with(folder: &Path, settings: &'static [&'static str]) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let (folder, port) = (folder.to_owned(), free_port()?);
+        let redis = Self { process: launch(&folder, port, settings)?, port, folder, settings };
         redis.wait().await?;
         Ok(redis)
     }
@@ -35,7 +41,54 @@ impl Redis {
     /// For `FAREBOX_REDIS_URL`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://default:{PASSWORD}@127.0.0.1:{}/0", self.port)
+        Self::url_at(self.address())
+    }
+
+    /// The same behind another address.
+    pub(crate) fn url_at(address: SocketAddr) -> String {
+        format!("redis://default:{PASSWORD}@{address}/0")
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    /// Becomes the replica of whoever answers there, and waits until it has everything.
+    pub(crate) async fn follow(&self, primary: SocketAddr) -> anyhow::Result<()> {
+        self.run(&["CONFIG", "SET", "masterauth", PASSWORD])?;
+        self.run(&["REPLICAOF", &primary.ip().to_string(), &primary.port().to_string()])?;
+        eventually(START, "the replica has everything", || async {
+            Ok(self.run(&["INFO", "replication"])?.contains("master_link_status:up").then_some(()))
+        })
+        .await
+    }
+
+    /// Becomes a primary with what it has.
+    pub(crate) fn promote(&self) -> anyhow::Result<()> {
+        self.run(&["REPLICAOF", "NO", "ONE"]).map(|_done| ())
+    }
+
+    pub(crate) async fn has_replicas(&self, count: u32) -> anyhow::Result<()> {
+        let line = format!("min_slaves_good_slaves:{count}");
+        eventually(START, "the primary has its replica", || async {
+            Ok(self.run(&["INFO", "replication"])?.contains(&line).then_some(()))
+        })
+        .await
+    }
+
+    /// Settlements of a shard that this server has ever taken: entries added to its outbox.
+    pub fn settlements(&self, shard: i64) -> anyhow::Result<u64> {
+        let info = self.run(&["XINFO", "STREAM", &format!("{{c{shard:02}}}:out")])?;
+        let mut lines = info.lines().skip_while(|line| line.trim() != "entries-added");
+        Ok(lines.nth(1).context("no entries-added")?.trim().parse()?)
+    }
+
+    /// `kill -9` and the data with it; then a new, empty process on the same port.
+    pub async fn replace_by_empty(&mut self) -> anyhow::Result<()> {
+        self.kill()?;
+        std::fs::remove_dir_all(&self.folder)?;
+        std::fs::create_dir_all(&self.folder)?;
+        self.restart().await
     }
 
     /// `kill -9`.
@@ -57,7 +110,7 @@ impl Redis {
 
     /// Starts it again on the same port and data.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
-        self.process = launch(&self.folder, self.port)?;
+        self.process = launch(&self.folder, self.port, self.settings)?;
         self.wait().await
     }
 
@@ -81,7 +134,8 @@ impl Redis {
     pub fn run(&self, command: &[&str]) -> anyhow::Result<String> {
         let output = self.client().args(command).output().context("redis-cli could not be started")?;
         anyhow::ensure!(output.status.success(), "redis-cli: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?)
+        // Entries of a stream are packed; what a test looks for in an answer is text.
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// The sum of what many commands count, asked over one connection.
@@ -104,10 +158,10 @@ impl Redis {
     }
 }
 
-fn launch(folder: &Path, port: u16) -> anyhow::Result<Process> {
+fn launch(folder: &Path, port: u16, settings: &[&str]) -> anyhow::Result<Process> {
     let data = folder.display().to_string();
     let port = port.to_string();
-    let arguments = [
+    let mut arguments = vec![
         "--bind",
         "127.0.0.1",
         "--port",
@@ -125,5 +179,6 @@ fn launch(folder: &Path, port: u16) -> anyhow::Result<Process> {
         "--maxmemory-policy",
         "noeviction",
     ];
-    Process::start(&settings::redis_server(), &arguments, &BTreeMap::new(), folder.join("redis.log"))
+    arguments.extend_from_slice(settings);
+    Process::start(&crate::settings::redis_server(), &arguments, &BTreeMap::new(), folder.join("redis.log"))
 }

@@ -4,6 +4,7 @@ use crate::customer::{Customer, Key};
 use crate::postgres::Postgres;
 use crate::process::{Process, free_port};
 use crate::redis::Redis;
+use crate::replicas::Replicas;
 use crate::settings;
 use crate::simulators::{Payments, Providers};
 use crate::site::Site;
@@ -38,6 +39,8 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// SQL that runs on the database before anything starts.
     pub sql_before_start: String,
+    /// Redis has a replica, and the product reaches whoever is the primary.
+    pub replicated: bool,
     /// A PostgreSQL of this stack alone, which may be stopped.
     pub own_postgres: bool,
     /// Gateways reach their stores and providers over wires that can be hurt.
@@ -61,6 +64,7 @@ impl Default for Options {
             sql_before_start: String::new(),
             own_postgres: false,
             wires: false,
+            replicated: false,
         }
     }
 }
@@ -115,6 +119,8 @@ pub struct Stack {
     pub payments: Payments,
     pub providers: Providers,
     pub redis: Redis,
+    /// With `Options::replicated`.
+    pub replicas: Option<Replicas>,
     pub database: Database,
     postgres: Option<Postgres>,
     wires: Option<Wires>,
@@ -141,8 +147,14 @@ impl Stack {
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let http = crate::http_client()?;
         let folder = folder()?;
-        let redis = Redis::start(&folder.0).await?;
-        let base = secrets(&redis);
+        let (redis, replicas) = if options.replicated {
+            let (redis, replicas) = Replicas::start(&folder.0).await?;
+            (redis, Some(replicas))
+        } else {
+            (Redis::start(&folder.0).await?, None)
+        };
+        let redis_url = replicas.as_ref().map_or_else(|| redis.url(), Replicas::url);
+        let base = secrets(redis_url);
         let postgres = if options.own_postgres { Some(Postgres::start(&folder.0).await?) } else { None };
         let server = postgres.as_ref().map_or_else(testkit::postgres::url, Postgres::url);
         let database = Database::create(server, |url| fill(base.clone(), url)).await?;
@@ -169,6 +181,7 @@ impl Stack {
             payments,
             providers,
             redis,
+            replicas,
             database,
             postgres,
             wires,
@@ -478,10 +491,12 @@ fn named<const N: usize>(pairs: [(&str, String); N]) -> impl Iterator<Item = (St
 }
 
 /// Settings that every process of a stack shares. The secrets are worth nothing.
-fn secrets(redis: &Redis) -> BTreeMap<String, String> {
+fn secrets(redis_url: String) -> BTreeMap<String, String> {
     named([
         ("FAREBOX_MODE", "development".to_owned()),
-        ("FAREBOX_REDIS_URL", redis.url()),
+        ("FAREBOX_REDIS_URL", redis_url),
+        // A server that was killed here takes no more writes.
+        ("FAREBOX_REDIS_FENCE_SECONDS", "0".to_owned()),
         ("FAREBOX_KEY_PEPPER", format!("v1:{}", "ab".repeat(32))),
         ("FAREBOX_SEAL_KEY", "cd".repeat(32)),
         ("FAREBOX_JWT_SEED", "ef".repeat(32)),

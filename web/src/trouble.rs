@@ -99,7 +99,9 @@ impl Trouble {
 impl From<StoreError> for Trouble {
     fn from(error: StoreError) -> Self {
         match error.kind {
-            StoreErrorKind::Unavailable | StoreErrorKind::Conflict => Self::Unavailable(error.context),
+            StoreErrorKind::Unavailable | StoreErrorKind::Moving | StoreErrorKind::Conflict => {
+                Self::Unavailable(error.context)
+            }
             StoreErrorKind::Corrupt => Self::Broken(error.context),
         }
     }

@@ -120,7 +120,7 @@ impl DeskError {
     /// Whether it says more about a store or the payment provider than about this purchase.
     fn is_outage(&self) -> bool {
         match self {
-            Self::Store(error) => error.kind == StoreErrorKind::Unavailable,
+            Self::Store(error) => matches!(error.kind, StoreErrorKind::Unavailable | StoreErrorKind::Moving),
             Self::Payment(error) => matches!(error, PaymentError::Unavailable(_)),
         }
     }

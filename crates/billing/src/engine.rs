@@ -354,6 +354,14 @@ pub trait Outbox: Send + Sync {
     /// Up to `limit` entries of each shard after its given id, in order.
     async fn read(&self, after: &[(u8, String)], limit: u32) -> Result<Vec<OutboxEntry>, StoreError>;
 
+    /// The same from one process (`run_id`) of the engine only; `Moving` when another one answers.
+    async fn read_from(
+        &self,
+        node: &str,
+        after: &[(u8, String)],
+        limit: u32,
+    ) -> Result<Vec<OutboxEntry>, StoreError>;
+
     /// Forgets entries up to and including an id that the ledger has committed.
     async fn trim(&self, shard: u8, epoch: i64, upto: &str) -> Result<(), StoreError>;
 

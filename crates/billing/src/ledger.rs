@@ -63,9 +63,6 @@ pub trait Ledger: Send + Sync {
 
     /// The epoch of each shard; a shard without a row has none yet.
     async fn epochs(&self) -> Result<Vec<(u8, i64)>, StoreError>;
-
-    /// Raises the epochs of shards by one (from 0) in one act, resets their cursors, and returns the new ones.
-    async fn next_epochs(&self, shards: &[u8], redis_run_id: &str) -> Result<Vec<(u8, i64)>, StoreError>;
 }
 
 /// Whether settlements have arrived: the ledger's side of a gateway's journal.
@@ -83,11 +80,22 @@ pub trait IngestLedger: Send + Sync {
     /// process has it.
     async fn lease(&self, owner: &str, seconds: u32) -> Result<Option<i64>, StoreError>;
 
-    /// The stream id up to which each shard is booked in its current epoch (`0-0` at its start).
-    async fn cursors(&self) -> Result<Vec<(u8, String)>, StoreError>;
+    /// How far each shard is booked in its current epoch.
+    async fn cursors(&self) -> Result<Vec<Cursor>, StoreError>;
 
     /// Books a batch in order with the cursors, in one transaction. Duplicates change nothing.
     async fn ingest(&self, lease: i64, batch: &[OutboxEntry]) -> Result<Ingested, StoreError>;
+}
+
+/// How far a shard is booked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    pub shard: u8,
+    pub epoch: i64,
+    /// The engine's process whose stream it is; ids of another mean nothing here.
+    pub node: String,
+    /// The last stream id that is booked; `0-0` at an epoch's start.
+    pub id: String,
 }
 
 /// What a batch did.

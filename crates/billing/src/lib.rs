@@ -10,6 +10,7 @@ pub mod desk;
 pub mod dispute;
 pub mod dispute_desk;
 pub mod engine;
+pub mod epochs;
 pub mod fees;
 pub mod generation;
 pub mod journal;

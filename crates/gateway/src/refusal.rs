@@ -98,7 +98,9 @@ impl Refusal {
     #[must_use]
     pub fn from_store(error: &StoreError) -> Self {
         match error.kind {
-            StoreErrorKind::Unavailable => tracing::warn!(error = %chain(error), "a store is unavailable"),
+            StoreErrorKind::Unavailable | StoreErrorKind::Moving => {
+                tracing::warn!(error = %chain(error), "a store is unavailable");
+            }
             StoreErrorKind::Conflict | StoreErrorKind::Corrupt => {
                 tracing::error!(error = %chain(error), "a store contradicts itself");
             }

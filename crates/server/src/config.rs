@@ -32,6 +32,10 @@ pub(crate) struct Config {
     pub(crate) database_url: SecretString,
     pub(crate) database_connections: u32,
     pub(crate) redis_url: SecretString,
+    /// Every Redis process by its own address, to seal one that was replaced.
+    pub(crate) redis_nodes: Vec<SecretString>,
+    /// How long a Redis process that was replaced and cannot be asked may still write.
+    pub(crate) redis_fence: Duration,
     /// For loading the function library; the gateway's own user need not be allowed to.
     pub(crate) redis_admin_url: SecretString,
     pub(crate) public_listen: SocketAddr,
@@ -70,12 +74,17 @@ pub(crate) struct Config {
 const FAILPOINTS: &str = "FAREBOX_FAILPOINTS";
 
 /// Every setting: its variable, whether production insists on it, and what it is for. `check-config` prints it.
-pub(crate) const SETTINGS: [(&str, &str); 30] = [
+pub(crate) const SETTINGS: [(&str, &str); 32] = [
     ("FAREBOX_MODE", "development or production"),
     ("FAREBOX_DATABASE_URL", "PostgreSQL 15 or newer"),
     ("FAREBOX_DATABASE_CONNECTIONS", "connections of the pool (20)"),
     ("FAREBOX_REDIS_URL", "Redis 7 or newer, with appendonly yes"),
     ("FAREBOX_REDIS_ADMIN_URL", "user that may load functions (FAREBOX_REDIS_URL)"),
+    (
+        "FAREBOX_REDIS_NODES",
+        "every Redis process by its own address, after commas, to seal one that was replaced",
+    ),
+    ("FAREBOX_REDIS_FENCE_SECONDS", "a replaced Redis that does not answer is waited for (5)"),
     ("FAREBOX_PUBLIC_LISTEN", "address of API and site (127.0.0.1:8080)"),
     ("FAREBOX_STAFF_LISTEN", "address of the staff desk (127.0.0.1:8081)"),
     ("FAREBOX_METRICS_LISTEN", "address of /metrics (127.0.0.1:9090)"),
@@ -161,6 +170,8 @@ impl Reader {
                 .text("FAREBOX_REDIS_ADMIN_URL")
                 .map_or_else(|| redis_url.clone(), SecretString::from),
             redis_url,
+            redis_nodes: self.list("FAREBOX_REDIS_NODES"),
+            redis_fence: self.seconds("FAREBOX_REDIS_FENCE_SECONDS", 5, 0..=600),
             public_listen: self.address("FAREBOX_PUBLIC_LISTEN", "127.0.0.1:8080"),
             staff_listen: self.address("FAREBOX_STAFF_LISTEN", "127.0.0.1:8081"),
             metrics_listen: self.address("FAREBOX_METRICS_LISTEN", "127.0.0.1:9090"),
@@ -271,6 +282,12 @@ impl Reader {
                 false
             }
         }
+    }
+
+    fn list(&self, name: &str) -> Vec<SecretString> {
+        let text = self.text(name).unwrap_or_default();
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts.map(|part| SecretString::from(part.to_owned())).collect()
     }
 
     fn address(&mut self, name: &str, default: &str) -> SocketAddr {

@@ -2,7 +2,8 @@
 
 use crate::config::Config;
 use crate::jobs::{
-    Jobs, backlog, catalog, credits, epochs, ingest, journal, notices, proof, purchases, shelf, sweep, upkeep,
+    Jobs, backlog, catalog, credits, epochs, ingest, journal, loading, notices, proof, purchases, shelf,
+    sweep, upkeep,
 };
 use crate::wiring::{self, House};
 use crate::{doors, telemetry};
@@ -148,6 +149,11 @@ fn start_jobs(house: &House, books: Option<&journal::Books>, writer: ingest::Ing
     every(&jobs, house, Duration::from_secs(1), move |house| {
         let writer = watcher.clone();
         async move { epochs::watch(&house, &writer).await }
+    });
+    let loader = writer.clone();
+    every(&jobs, house, Duration::from_millis(500), move |house| {
+        let writer = loader.clone();
+        async move { loading::fill(&house, &writer).await }
     });
     let booker = writer.clone();
     every(&jobs, house, ingest::PAUSE, move |house| {

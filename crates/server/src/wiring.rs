@@ -3,6 +3,7 @@
 
 use crate::accesses::ConfiguredAccesses;
 use crate::config::Config;
+use crate::jobs::epochs::Lives;
 use crate::own_keys::OwnKeyCache;
 use crate::revocation::RevokingKeys;
 use accounts::Pepper;
@@ -52,6 +53,7 @@ pub(crate) struct House {
     pub(crate) store: Arc<PgStore>,
     pub(crate) engine: Arc<RedisEngine>,
     pub(crate) epochs: Epochs,
+    pub(crate) lives: Lives,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) keys: Arc<KeyCache>,
     pub(crate) own_keys: Arc<OwnKeyCache>,
@@ -99,6 +101,7 @@ pub(crate) async fn build(config: Config, tracing: Tracing) -> anyhow::Result<Ho
     let epochs = Epochs::new(&[]);
     let engine = RedisEngine::connect(config.redis_url.expose_secret(), epochs.clone()).await;
     let engine = Arc::new(engine.context("Redis does not answer")?);
+    check_redis(&engine, &config).await?;
     let now = clock.now();
     let first = store.snapshot(now).await.unwrap_or_else(|error| {
         tracing::error!(%error, "no catalog could be loaded; the next attempt follows");
@@ -133,6 +136,7 @@ pub(crate) async fn build(config: Config, tracing: Tracing) -> anyhow::Result<Ho
         store,
         engine,
         epochs,
+        lives: Lives::default(),
         catalog,
         payments,
         desk,
@@ -146,6 +150,15 @@ fn receipt_signer(config: &Config) -> anyhow::Result<ReceiptSigner> {
     let (first, older) = config.receipt_seeds.split_first().context("FAREBOX_RECEIPT_SEED is empty")?;
     let older: Vec<[u8; 32]> = older.iter().map(|seed| seed.0).collect();
     Ok(ReceiptSigner::from_seeds(&first.0, &older))
+}
+
+/// Says what is wrong with Redis' settings, and refuses to sell on one that loses balances.
+async fn check_redis(engine: &RedisEngine, config: &Config) -> anyhow::Result<()> {
+    for hazard in engine.hazards().await.context("Redis does not answer")? {
+        anyhow::ensure!(!(config.production() && hazard.is_fatal()), "Redis: {hazard}");
+        tracing::warn!(%hazard, "Redis is not set as it should be");
+    }
+    Ok(())
 }
 
 fn stripe_config(config: &Config) -> StripeConfig {

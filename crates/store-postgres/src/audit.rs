@@ -12,7 +12,7 @@ mod usage;
 use crate::PgStore;
 use crate::convert::nano;
 use crate::error::Named as _;
-use crate::ledger::{Windows, snapshot};
+use crate::states::{Windows, snapshot};
 use async_trait::async_trait;
 use billing::engine::{Cap, CapId, CapPeriod};
 use billing::verify::{Finding, LedgerAudit, PostedAccount};

@@ -4,7 +4,7 @@ use crate::PgStore;
 use crate::convert::document;
 use crate::error::Named as _;
 use crate::kill_switch;
-use crate::ledger::snapshot;
+use crate::states::snapshot;
 use crate::tariffs::TariffRow;
 use async_trait::async_trait;
 use catalog::draft::EndpointDraft;

@@ -12,7 +12,7 @@ use crate::PgStore;
 use crate::error::Named as _;
 use async_trait::async_trait;
 use billing::engine::OutboxEntry;
-use billing::ledger::{IngestLedger, Ingested};
+use billing::ledger::{Cursor, IngestLedger, Ingested};
 use book::{Book, Paid};
 use chrono::NaiveDate;
 use kernel::ids::GenerationId;
@@ -37,14 +37,19 @@ impl IngestLedger for PgStore {
         .named("lease")
     }
 
-    async fn cursors(&self) -> Result<Vec<(u8, String)>, StoreError> {
-        let rows = sqlx::query!("SELECT shard, stream_ms, stream_seq FROM ingest_cursor ORDER BY shard")
-            .fetch_all(&self.pool)
-            .await
-            .named("cursors")?;
+    async fn cursors(&self) -> Result<Vec<Cursor>, StoreError> {
+        let rows = sqlx::query!(
+            "SELECT e.shard, e.epoch, e.redis_run_id, c.stream_ms, c.stream_seq
+             FROM ingest_cursor c JOIN shard_epoch e ON e.shard = c.shard ORDER BY e.shard"
+        )
+        .fetch_all(&self.pool)
+        .await
+        .named("cursors")?;
         rows.into_iter()
             .map(|row| {
-                Ok((crate::convert::shard(row.shard)?, format!("{}-{}", row.stream_ms, row.stream_seq)))
+                let shard = crate::convert::shard(row.shard)?;
+                let id = format!("{}-{}", row.stream_ms, row.stream_seq);
+                Ok(Cursor { shard, epoch: row.epoch, node: row.redis_run_id, id })
             })
             .collect()
     }

@@ -9,6 +9,7 @@ mod catalog_read;
 mod confirmations;
 mod convert;
 mod disputes;
+mod epochs;
 mod error;
 mod fee_rules;
 mod ingest;
@@ -29,6 +30,7 @@ mod refunds;
 mod reports;
 mod shelf;
 mod staff;
+mod states;
 mod tariffs;
 mod windows;
 

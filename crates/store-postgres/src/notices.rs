@@ -8,7 +8,8 @@ use kernel::StoreError;
 use kernel::ids::AccountId;
 use sqlx::postgres::PgListener;
 
-const CHANNELS: [&str; 4] = ["farebox_catalog", "farebox_keys", "farebox_caps", "farebox_credits"];
+const CHANNELS: [&str; 5] =
+    ["farebox_catalog", "farebox_keys", "farebox_caps", "farebox_credits", "farebox_epochs"];
 
 /// Something that other processes remember has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub enum Notice {
     Cap { account: AccountId, cap: String },
     /// The account has a credit that the engine must learn.
     Credits(AccountId),
+    /// Shards were sealed, or serve in a new epoch.
+    Epochs,
 }
 
 /// A subscription to all notices. It has no task of its own: it works while `next` is awaited.
@@ -88,6 +91,7 @@ fn parse(channel: &str, payload: &str) -> Option<Notice> {
             Some(Notice::Cap { account: account.parse().ok()?, cap: cap.to_owned() })
         }
         "farebox_credits" => payload.parse().ok().map(Notice::Credits),
+        "farebox_epochs" => Some(Notice::Epochs),
         _ => None,
     }
 }
@@ -134,6 +138,7 @@ mod tests {
                 Some(Notice::Cap { account, cap: "k:key_1".into() }),
             ),
             ("farebox_credits", account.to_string(), Some(Notice::Credits(account))),
+            ("farebox_epochs", String::new(), Some(Notice::Epochs)),
             ("other", String::new(), None),
         ];
         for (channel, payload, expected) in rows {

@@ -51,10 +51,7 @@ impl RedisEngine {
     /// The process that answers, for the ledger's `next_epoch`. A restart changes it, and so does a failover.
     pub async fn run_id(&self) -> Result<String, StoreError> {
         let info: String = self.query(redis::cmd("INFO").arg("server"), "INFO").await?;
-        info.lines()
-            .find_map(|line| line.strip_prefix("run_id:"))
-            .map(|id| id.trim().to_owned())
-            .ok_or_else(|| StoreError::corrupt("redis: INFO without run_id"))
+        run_id_in(&info)
     }
 
     pub(crate) fn epoch_of(&self, shard: u8) -> Result<i64, StoreError> {
@@ -145,16 +142,39 @@ impl Act {
     }
 }
 
+/// The process, as INFO names it.
+pub(crate) fn run_id_in(info: &str) -> Result<String, StoreError> {
+    info.lines()
+        .find_map(|line| line.strip_prefix("run_id:"))
+        .map(|id| id.trim().to_owned())
+        .ok_or_else(|| StoreError::corrupt("redis: INFO without run_id"))
+}
+
 /// What Redis or the way to it failed with. Refusals of ours never come this way.
 pub(crate) fn trouble(what: &str, fault: redis::RedisError) -> StoreError {
-    StoreError::unavailable(format!("redis: {what}"), fault)
+    let context = format!("redis: {what}");
+    if did_nothing(&fault) {
+        StoreError::moving(context, fault)
+    } else {
+        StoreError::unavailable(context, fault)
+    }
+}
+
+/// Whether Redis said that it changed nothing because it is no primary that may write: a replica, a primary that
+/// has lost its replicas, one that still reads its file; or nobody listened at all.
+fn did_nothing(fault: &redis::RedisError) -> bool {
+    const NO_PRIMARY: [&str; 4] = ["NOREPLICAS", "READONLY", "LOADING", "MASTERDOWN"];
+    fault.is_connection_refusal() || fault.code().is_some_and(|code| NO_PRIMARY.contains(&code))
 }
 
 impl Refusal {
     fn into_error(self, reply: &Reply) -> StoreError {
         match self {
             Self::BadArgument | Self::Range => StoreError::corrupt(format!("redis: {reply}: {self}")),
-            _ => StoreError::unavailable(format!("redis: {reply}"), self),
+            Self::NoEpoch | Self::OtherProcess | Self::Stale | Self::Sealed => {
+                StoreError::moving(format!("redis: {reply}"), self)
+            }
+            Self::NotLoaded => StoreError::unavailable(format!("redis: {reply}"), self),
         }
     }
 }

@@ -41,7 +41,7 @@ impl Epochs {
         if epoch > 0 {
             return Ok(epoch);
         }
-        Err(StoreError::unavailable(format!("redis: shard {shard}"), UnknownEpoch(shard)))
+        Err(StoreError::moving(format!("redis: shard {shard}"), UnknownEpoch(shard)))
     }
 }
 

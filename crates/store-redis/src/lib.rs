@@ -30,9 +30,11 @@ mod library;
 mod lives;
 mod outbox;
 mod reply;
+mod settings;
 mod shelf;
 mod upkeep;
 
 pub use engine::RedisEngine;
 pub use epochs::Epochs;
 pub use library::{LIBRARY, load_library};
+pub use settings::Hazard;

@@ -30,6 +30,10 @@ impl EngineEpochs for RedisEngine {
         self.begin("fb1_seal", shard, epoch).await
     }
 
+    async fn unseal(&self, shard: u8, epoch: i64) -> Result<(), StoreError> {
+        self.begin("fb1_unseal", shard, epoch).await
+    }
+
     async fn open_epoch(&self, shard: u8, epoch: i64) -> Result<(), StoreError> {
         self.begin("fb1_open", shard, epoch).await
     }

@@ -2,7 +2,7 @@
 //! ledger's business.
 
 use crate::credits::read_windows;
-use crate::engine::{Act, RedisEngine};
+use crate::engine::{Act, RedisEngine, run_id_in};
 use crate::keys;
 use crate::reply::{Words, closed_by, ticket_of};
 use async_trait::async_trait;
@@ -16,24 +16,31 @@ impl Outbox for RedisEngine {
         if after.is_empty() {
             return Ok(Vec::new());
         }
-        let mut command = redis::cmd("XREAD");
-        command.arg("COUNT").arg(limit).arg("STREAMS");
-        for (shard, _) in after {
-            command.arg(keys::outbox(*shard));
+        let reply: Option<StreamReadReply> =
+            self.query(&read_command(after, limit), "XREAD of the outbox").await?;
+        entries(reply)
+    }
+
+    async fn read_from(
+        &self,
+        node: &str,
+        after: &[(u8, String)],
+        limit: u32,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
+        if after.is_empty() {
+            return Ok(Vec::new());
         }
-        for (_, id) in after {
-            command.arg(id);
+        // One write to one connection: whoever answers the second command has answered the first.
+        let mut both = redis::pipe();
+        both.add_command(read_command(after, limit)).cmd("INFO").arg("server");
+        let (reply, info): (Option<StreamReadReply>, String) =
+            self.query_all(&both, "XREAD of the outbox with INFO").await?;
+        let answered = run_id_in(&info)?;
+        if answered != node {
+            let text = format!("redis: process {answered} answers for {node}");
+            return Err(StoreError::moving(text, OtherNode));
         }
-        let reply: Option<StreamReadReply> = self.query(&command, "XREAD of the outbox").await?;
-        let mut entries = Vec::new();
-        for stream in reply.map(|reply| reply.keys).unwrap_or_default() {
-            let shard = keys::shard_of_key(&stream.key)
-                .ok_or_else(|| StoreError::corrupt(format!("redis: outbox {:?}", stream.key)))?;
-            for id in &stream.ids {
-                entries.push(entry(shard, id)?);
-            }
-        }
-        Ok(entries)
+        entries(reply)
     }
 
     async fn trim(&self, shard: u8, epoch: i64, upto: &str) -> Result<(), StoreError> {
@@ -54,6 +61,35 @@ impl Outbox for RedisEngine {
         let lengths: Vec<u64> = self.query_all(&lengths, "XLEN of the outboxes").await?;
         Ok(lengths.iter().sum())
     }
+}
+
+/// Not the process of the shards' epoch.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection leads to another Redis process")]
+struct OtherNode;
+
+fn read_command(after: &[(u8, String)], limit: u32) -> redis::Cmd {
+    let mut command = redis::cmd("XREAD");
+    command.arg("COUNT").arg(limit).arg("STREAMS");
+    for (shard, _) in after {
+        command.arg(keys::outbox(*shard));
+    }
+    for (_, id) in after {
+        command.arg(id);
+    }
+    command
+}
+
+fn entries(reply: Option<StreamReadReply>) -> Result<Vec<OutboxEntry>, StoreError> {
+    let mut entries = Vec::new();
+    for stream in reply.map(|reply| reply.keys).unwrap_or_default() {
+        let shard = keys::shard_of_key(&stream.key)
+            .ok_or_else(|| StoreError::corrupt(format!("redis: outbox {:?}", stream.key)))?;
+        for id in &stream.ids {
+            entries.push(entry(shard, id)?);
+        }
+    }
+    Ok(entries)
 }
 
 /// The smallest stream id after `id`.

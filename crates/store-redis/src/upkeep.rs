@@ -18,7 +18,8 @@ use std::time::Duration;
 #[async_trait]
 impl EngineUpkeep for RedisEngine {
     async fn kept_holds(&self, account: AccountRef) -> Result<Kept, StoreError> {
-        let act = self.act("fb1_kept", account.shard)?.with(keys::account_id(account.account));
+        let epoch = self.epoch_of(account.shard)?;
+        let act = Act::new("fb1_kept", account.shard).with(epoch).with(keys::account_id(account.account));
         let reply = self.run(act).await?;
         if reply.head() != "OK" {
             return Err(reply.unexpected());
@@ -26,13 +27,13 @@ impl EngineUpkeep for RedisEngine {
         let mut words = reply.words();
         let unloads = words.number()?;
         let holds = words.text()?.split(',').filter(|id| !id.is_empty()).map(keys::parse_hold);
-        Ok(Kept { holds: holds.collect::<Result<_, _>>()?, unloads })
+        Ok(Kept { holds: holds.collect::<Result<_, _>>()?, unloads, epoch })
     }
 
     async fn load(&self, state: &AccountState, kept: &Kept) -> Result<Loaded, StoreError> {
         let byok = &state.byok;
-        let act = self
-            .act("fb1_load", state.account.shard)?
+        let act = Act::new("fb1_load", state.account.shard)
+            .with(kept.epoch)
             .with(keys::account_id(state.account.account))
             .with(signed(state.posted)?)
             .with(state.credit_seq)

@@ -12,6 +12,8 @@ mod byok_edge;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod failover_lossy;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod journey;
@@ -35,6 +37,8 @@ mod outcomes;
 mod overspend;
 #[cfg(test)]
 mod provider_add;
+#[cfg(test)]
+mod rebuild_total;
 #[cfg(test)]
 mod receipts;
 #[cfg(test)]

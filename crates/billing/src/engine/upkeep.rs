@@ -35,6 +35,9 @@ pub struct Kept {
     pub holds: Vec<HoldKey>,
     /// Rises when the shard unloads an account: what was read before that is too old to be loaded after it.
     pub unloads: i64,
+    /// In which it was asked. A snapshot that was read for one epoch is refused in the next: what the ledger has
+    /// booked in between was taken from no balance of that one.
+    pub epoch: i64,
 }
 
 /// The engine's answer to a load.
@@ -164,6 +167,10 @@ pub trait EngineEpochs: Send + Sync {
 
     /// Begins a higher epoch that serves nobody until `open_epoch`. Refused unless it raises the epoch.
     async fn seal(&self, shard: u8, epoch: i64) -> Result<(), StoreError>;
+
+    /// Ends the seal of this epoch. Refused by a process that was not sealed in it: another one, promoted or
+    /// restarted in between, has not been drained.
+    async fn unseal(&self, shard: u8, epoch: i64) -> Result<(), StoreError>;
 
     /// Ends the seal of this epoch, or begins it where a lower one or none was. Never lowers an epoch, and
     /// never opens one that belongs to another process.

@@ -12,9 +12,13 @@ use billing::price::{Bound, Extras, affordable_completion, ceiling};
 use billing::{Credits, HoldKey, HoldOwner};
 use chrono::{Datelike as _, Days, Months, NaiveDate, NaiveTime};
 use kernel::ids::GenerationId;
-use kernel::{AccountRef, Moment, MoneyError, NanoUsd, crash};
+use kernel::{AccountRef, Moment, MoneyError, NanoUsd, StoreErrorKind, crash};
 use routing::Candidate;
 use std::time::Duration;
+
+/// A new call waits so often and so long, two seconds in all, for an engine that is changing hands.
+const WAITS: u32 = 40;
+const WAIT: Duration = Duration::from_millis(50);
 
 /// The fewest completion tokens worth a call when the client named no limit.
 const LEAST_COMPLETION: u64 = 256;
@@ -128,11 +132,7 @@ impl Cashier {
             caps: &order.caller.caps,
         };
         crash::point("gateway.before_reserve");
-        let reserved = self.credits.reserve(&request).await.map_err(|error| {
-            // The engine may have taken it without our hearing of it.
-            self.give_back(request.key, request.account);
-            Refusal::from_store(&error)
-        })?;
+        let reserved = self.reserve(&request).await?;
         crash::point("gateway.reserved");
         match reserved {
             Reserved::Granted(grant) if self.settlements.admitted(&grant) => {
@@ -145,6 +145,23 @@ impl Cashier {
             }
             refused => Err(self.refuse(refused, &quotes, needs, order.now)),
         }
+    }
+
+    /// Asks the engine, again for a while when it is changing hands: a shard that begins its next life serves
+    /// within seconds.
+    async fn reserve(&self, request: &Reserve<'_>) -> Result<Reserved, Refusal> {
+        for _ in 0..WAITS {
+            match self.credits.reserve(request).await {
+                Err(error) if error.kind == StoreErrorKind::Moving => tokio::time::sleep(WAIT).await,
+                Err(error) => {
+                    // The engine may have taken it without our hearing of it.
+                    self.give_back(request.key, request.account);
+                    return Err(Refusal::from_store(&error));
+                }
+                Ok(reserved) => return Ok(reserved),
+            }
+        }
+        Err(changing_hands())
     }
 
     /// Releases, in the background, a hold of which nobody knows whether it was made.
@@ -300,6 +317,12 @@ fn limit_of(quote: &Quote, amount: NanoUsd, n: u32) -> Option<u32> {
 fn no_room() -> Refusal {
     let message = "Farebox takes no new calls at the moment. Nothing was charged. Try again shortly.";
     Refusal::new(Kind::Unavailable, message).retry_after(5)
+}
+
+fn changing_hands() -> Refusal {
+    let message = "Farebox is bringing its balances up to date and takes no new calls for a moment. Nothing was \
+                   charged. Try again shortly.";
+    Refusal::new(Kind::Unavailable, message).retry_after(2)
 }
 
 fn too_expensive() -> Refusal {

@@ -2,8 +2,8 @@
 
 use crate::wiring::House;
 use billing::engine::{Outbox as _, OutboxEntry};
-use billing::ledger::IngestLedger as _;
-use kernel::{StoreError, crash};
+use billing::ledger::{Cursor, IngestLedger as _};
+use kernel::{StoreError, StoreErrorKind, crash};
 use parking_lot::Mutex;
 use prometheus::{IntCounter, Registry};
 use std::collections::BTreeMap;
@@ -24,8 +24,16 @@ const RENEW_AFTER: Duration = Duration::from_secs(2);
 struct Held {
     token: i64,
     renewed: Duration,
-    /// Shard to the stream id up to which it is booked.
-    cursors: BTreeMap<u8, String>,
+    cursors: BTreeMap<u8, Cursor>,
+}
+
+/// What one look at the outbox came to.
+enum Booked {
+    /// So many entries are in the ledger now; there may be more.
+    Some(usize),
+    Nothing,
+    /// Another process writes, or the epochs moved: nothing was booked here.
+    NotOurs,
 }
 
 /// The writer of this process.
@@ -50,9 +58,13 @@ impl Ingest {
     /// Books what there is, batch after batch.
     pub(crate) async fn round(&self, house: &House) {
         loop {
-            match self.batch(house).await {
-                Ok(true) => {}
-                Ok(false) => return,
+            match self.book(house).await {
+                Ok(Booked::Some(_)) => {}
+                Ok(Booked::Nothing | Booked::NotOurs) => return,
+                Err(error) if error.kind == StoreErrorKind::Moving => {
+                    tracing::debug!(%error, "the outbox is not read from a Redis without an epoch");
+                    return;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "ingest failed; it is tried again");
                     return;
@@ -82,7 +94,8 @@ impl Ingest {
             self.forget();
             return Ok(None);
         };
-        let cursors = house.store.cursors().await?.into_iter().collect();
+        let cursors = house.store.cursors().await?;
+        let cursors = cursors.into_iter().map(|cursor| (cursor.shard, cursor)).collect();
         *self.held.lock() = Some(Held { token, renewed, cursors });
         Ok(Some(token))
     }
@@ -91,97 +104,103 @@ impl Ingest {
         *self.held.lock() = None;
     }
 
-    /// The lease's token while it is fresh.
-    fn fresh(&self, now: Duration) -> Option<i64> {
+    /// The lease's token and its cursors, while it is fresh.
+    fn fresh(&self, now: Duration) -> Option<(i64, Vec<Cursor>)> {
         let held = self.held.lock();
-        held.as_ref().filter(|held| now.saturating_sub(held.renewed) < RENEW_AFTER).map(|held| held.token)
+        let held = held.as_ref().filter(|held| now.saturating_sub(held.renewed) < RENEW_AFTER)?;
+        Some((held.token, held.cursors.values().cloned().collect()))
     }
 
-    fn cursors(&self) -> Vec<(u8, String)> {
-        let held = self.held.lock();
-        held.iter().flat_map(|held| held.cursors.iter().map(|(shard, id)| (*shard, id.clone()))).collect()
-    }
-
-    fn advance(&self, entries: &[OutboxEntry]) {
-        if let Some(held) = self.held.lock().as_mut() {
-            for entry in entries {
-                held.cursors.insert(entry.shard, entry.id.clone());
+    /// Moves the cursors, unless the lease or an epoch moved since they were read: an id of another life of Redis
+    /// says nothing about this one.
+    fn advance(&self, token: i64, entries: &[OutboxEntry]) {
+        let mut held = self.held.lock();
+        let Some(held) = held.as_mut().filter(|held| held.token == token) else { return };
+        for entry in entries {
+            if let Some(cursor) = held.cursors.get_mut(&entry.shard) {
+                cursor.id.clone_from(&entry.id);
             }
         }
     }
 
-    /// An epoch began: its cursors start anew.
-    pub(crate) async fn restart(&self, house: &House) -> Result<(), StoreError> {
-        self.renew(house).await.map(|_token| ())
-    }
-
-    /// Books until nothing is left, and gives each shard's last entry. Nothing is trimmed: a Redis whose epochs
-    /// are not open yet refuses to, and [`trim_drained`] does it once they are.
-    pub(crate) async fn drain(&self, house: &House) -> Result<BTreeMap<u8, String>, StoreError> {
-        let mut last = BTreeMap::new();
-        while let Some(entries) = self.book(house).await? {
-            last.extend(entries.into_iter().map(|entry| (entry.shard, entry.id)));
+    /// Renews the lease; `Conflict` when another process has it.
+    pub(crate) async fn keep_lease(&self, house: &House) -> Result<(), StoreError> {
+        match self.renew(house).await? {
+            Some(_token) => Ok(()),
+            None => Err(StoreError::conflict("another process has the writer's lease")),
         }
-        Ok(last)
     }
 
-    /// One batch; whether there may be more.
-    async fn batch(&self, house: &House) -> Result<bool, StoreError> {
-        let Some(entries) = self.book(house).await? else { return Ok(false) };
-        trim(house, &entries).await?;
-        crash::point("ingest.trimmed");
-        Ok(true)
+    /// Books everything that a Redis whose shards were just sealed still has. `Conflict` when this process is not
+    /// the writer, `Moving` when another Redis answers: nobody may take that for an empty outbox.
+    pub(crate) async fn drain(&self, house: &House) -> Result<(), StoreError> {
+        self.keep_lease(house).await?;
+        loop {
+            match self.book(house).await? {
+                Booked::Some(count) => tracing::info!(count, "entries of an earlier epoch were booked"),
+                Booked::Nothing => return Ok(()),
+                Booked::NotOurs => {
+                    return Err(StoreError::conflict("the shards were not drained by this process"));
+                }
+            }
+        }
     }
 
-    /// Books one batch and gives it; `None` when there is nothing to book, or another writer does it.
-    async fn book(&self, house: &House) -> Result<Option<Vec<OutboxEntry>>, StoreError> {
-        let lease = match self.fresh(house.clock.monotonic()) {
-            Some(token) => token,
+    /// Books one batch and forgets it in Redis.
+    async fn book(&self, house: &House) -> Result<Booked, StoreError> {
+        let (token, cursors) = match self.fresh(house.clock.monotonic()) {
+            Some(fresh) => fresh,
             None => match self.renew(house).await? {
-                Some(token) => token,
-                None => return Ok(None),
+                Some(_token) => match self.fresh(house.clock.monotonic()) {
+                    Some(fresh) => fresh,
+                    None => return Ok(Booked::NotOurs),
+                },
+                None => return Ok(Booked::NotOurs),
             },
         };
-        let entries = house.engine.read(&self.cursors(), BATCH).await?;
+        let entries = read(house, &cursors).await?;
         if entries.is_empty() {
-            return Ok(None);
+            return Ok(Booked::Nothing);
         }
         crash::point("ingest.read");
-        let done = house.store.ingest(lease, &entries).await.inspect_err(|_unknown| self.forget())?;
+        let done = house.store.ingest(token, &entries).await.inspect_err(|_unknown| self.forget())?;
         if done.lost_lease {
             self.forget();
-            return Ok(None);
+            return Ok(Booked::NotOurs);
         }
         crash::point("ingest.committed");
-        self.advance(&entries);
+        self.advance(token, &entries);
         self.entries.inc_by(u64::try_from(entries.len()).unwrap_or(u64::MAX));
         if done.divergences > 0 {
             tracing::error!(divergences = done.divergences, "balances of ledger and engine differ");
             self.divergences.inc_by(done.divergences);
         }
-        Ok(Some(entries))
+        trim(house, &cursors, &entries).await?;
+        crash::point("ingest.trimmed");
+        Ok(Booked::Some(entries.len()))
     }
 }
 
-/// Forgets what the ledger has committed.
-async fn trim(house: &House, entries: &[OutboxEntry]) -> Result<(), StoreError> {
-    let last: BTreeMap<u8, (i64, &str)> =
-        entries.iter().map(|entry| (entry.shard, (entry.epoch, entry.id.as_str()))).collect();
-    for (shard, (epoch, id)) in last {
-        house.engine.trim(shard, epoch, id).await?;
+/// Reads after the cursors, each from the Redis process of its epoch and from no other: after a failover ids begin
+/// anew, and an id of one process would hide entries of the next.
+async fn read(house: &House, cursors: &[Cursor]) -> Result<Vec<OutboxEntry>, StoreError> {
+    let mut nodes: BTreeMap<&str, Vec<(u8, String)>> = BTreeMap::new();
+    for cursor in cursors {
+        nodes.entry(&cursor.node).or_default().push((cursor.shard, cursor.id.clone()));
     }
-    Ok(())
+    let mut entries = Vec::new();
+    for (node, after) in nodes {
+        entries.extend(house.engine.read_from(node, &after, BATCH).await?);
+    }
+    Ok(entries)
 }
 
-/// Forgets what was drained before these epochs were opened.
-pub(crate) async fn trim_drained(
-    house: &House,
-    drained: &BTreeMap<u8, String>,
-    opened: &[(u8, i64)],
-) -> Result<(), StoreError> {
-    for (shard, epoch) in opened {
-        if let Some(id) = drained.get(shard) {
-            house.engine.trim(*shard, *epoch, id).await?;
+/// Forgets what the ledger has committed, on the process that it was read from.
+async fn trim(house: &House, cursors: &[Cursor], entries: &[OutboxEntry]) -> Result<(), StoreError> {
+    let last: BTreeMap<u8, &str> = entries.iter().map(|entry| (entry.shard, entry.id.as_str())).collect();
+    for cursor in cursors {
+        if let Some(id) = last.get(&cursor.shard) {
+            house.engine.trim(cursor.shard, cursor.epoch, id).await?;
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Listens to PostgreSQL's notices: keys, caps, credits and catalog versions reach this process within a second.
 
-use crate::jobs::catalog;
+use crate::jobs::{catalog, epochs};
 use crate::wiring::House;
 use billing::CapId;
 use billing::engine::EngineUpkeep as _;
@@ -62,7 +62,7 @@ fn evict(house: &House, notice: &Notice) {
         }
         Notice::Key(digest) => house.keys.evict(digest),
         Notice::AllKeys => house.keys.doubt(),
-        Notice::Catalog(_) | Notice::Cap { .. } | Notice::Credits(_) => {}
+        Notice::Catalog(_) | Notice::Cap { .. } | Notice::Credits(_) | Notice::Epochs => {}
     }
 }
 
@@ -72,6 +72,7 @@ async fn act(house: &House, notice: Notice) {
         Notice::Key(_) | Notice::AllKeys => Ok(()),
         Notice::Cap { account, cap } => tell_cap(house, account, CapId(cap)).await,
         Notice::Credits(account) => tell_credits(house, account).await,
+        Notice::Epochs => epochs::refresh(house).await,
     };
     if let Err(error) = acted {
         tracing::warn!(%error, "a notice could not be acted on; the next round mends it");

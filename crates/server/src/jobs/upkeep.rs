@@ -50,7 +50,7 @@ pub(crate) async fn partitions(house: &House) {
 /// Ready while Redis is in its epochs, the catalog is loaded, and there is room to remember how calls end. Calls are
 /// served without PostgreSQL for a while, so only the staff desk, which has no books, is not ready without it.
 pub(crate) async fn readiness(house: &House, books: Option<&Books>) {
-    let open = epochs::is_open(house).await.unwrap_or(false);
+    let open = epochs::serves(house).await.unwrap_or(false);
     let store = books.is_some() || house.store.ping().await.is_ok();
     let loaded = house.catalog.snapshot().version > 0;
     let room = books.is_none_or(|books| books.settlements().has_room());

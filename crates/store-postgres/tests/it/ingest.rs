@@ -1,5 +1,8 @@
 //! The ingest writer: once is once, one writer, and the booking rule row by row.
 
+mod unknown_commit;
+mod zombie;
+
 use crate::database::{noon, with_db};
 use crate::world::{Call, RUN_ID, World, customer, later, record};
 use billing::engine::{CapId, ClosedBy, OutboxEntry, Ticket};
@@ -47,8 +50,7 @@ async fn a_batch_twice_is_once() {
         assert_eq!(again, Ingested { duplicates: 50, ..Ingested::default() });
         assert_eq!(world.posted().await, engine.balance);
         assert!(world.corrections(1).await.is_empty());
-        let cursor = world.store().cursors().await.unwrap();
-        assert_eq!(cursor, vec![(world.org.account.shard, "1795000000000-50".to_owned())]);
+        assert_eq!(world.cursor().await, "1795000000000-50");
         world.assert_sound().await;
     })
     .await;
@@ -98,14 +100,11 @@ async fn opening_an_epoch_ends_the_lease_of_what_was_read_before() {
         let world = World::open(db).await;
         let mut engine = world.engine().await;
         let batch = [engine.close(&world, &Call::settled(&world, 10, 1))];
-        assert_eq!(
-            world.store().next_epochs(&[world.org.account.shard], "run-2").await.unwrap(),
-            [(world.org.account.shard, 2)]
-        );
+        assert_eq!(world.next_epoch("run-2").await, 2);
         assert!(world.ingest(&batch).await.lost_lease);
         let renewed = world.store().lease("writer", 60).await.unwrap().unwrap();
         assert!(renewed > world.lease);
-        assert_eq!(world.store().cursors().await.unwrap(), vec![(world.org.account.shard, "0-0".to_owned())]);
+        assert_eq!(world.cursor().await, "0-0");
     })
     .await;
 }
@@ -118,7 +117,7 @@ async fn the_debit_of_an_older_epoch_is_sent_to_the_engine() {
         let mut old = world.engine().await;
         let call = Call { caps: vec!["o:x".to_owned()], ..Call::settled(&world, 1000, 10) };
         let entry = old.close(&world, &call);
-        world.store().next_epochs(&[world.org.account.shard], "run-2").await.unwrap();
+        world.next_epoch("run-2").await;
         world.lease = world.store().lease("writer", 60).await.unwrap().unwrap();
         let mut new = world.engine().await;
         assert_eq!(world.ingest(&[entry]).await.divergences, 0);
@@ -282,13 +281,13 @@ async fn through_epochs_and_late_drains_the_engine_is_told_exactly_what_it_misse
                 later(&world, 1);
             }
             // The shard's Redis is lost; what it had not delivered is drained under the next epoch.
-            world.store().next_epochs(&[world.org.account.shard], RUN_ID).await.unwrap();
+            world.next_epoch(RUN_ID).await;
             world.lease = world.store().lease("writer", 60).await.unwrap().unwrap();
             let loaded = world.engine().await;
             world.ingest(&late).await;
             let told: i64 = world.corrections(loaded.credit_seq).await.iter().sum();
             assert_eq!(loaded.balance + told, world.posted().await);
-            world.store().next_epochs(&[world.org.account.shard], RUN_ID).await.unwrap();
+            world.next_epoch(RUN_ID).await;
             world.lease = world.store().lease("writer", 60).await.unwrap().unwrap();
         }
         let findings = world.store().check().await.unwrap();
@@ -327,7 +326,7 @@ async fn a_late_settlement_of_a_closed_epoch_is_refused() {
         let world = World::open(db).await;
         let mut engine = world.engine().await;
         let entry = engine.close(&world, &Call::settled(&world, 10, 0));
-        world.store().next_epochs(&[world.org.account.shard], RUN_ID).await.unwrap();
+        world.next_epoch(RUN_ID).await;
         assert_eq!(world.store().book_late(&entry).await.unwrap_err().kind, StoreErrorKind::Conflict);
     })
     .await;

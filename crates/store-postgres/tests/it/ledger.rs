@@ -47,19 +47,3 @@ async fn credits_are_told_in_order_until_they_are_acknowledged() {
     })
     .await;
 }
-
-#[tokio::test]
-async fn epochs_rise_by_one_for_each_shard() {
-    with_db(async |db| {
-        let store = &db.store;
-        assert!(store.epochs().await.unwrap().is_empty());
-        assert_eq!(store.next_epochs(&[3], "a").await.unwrap(), [(3, 1)]);
-        assert_eq!(store.next_epochs(&[3, 63], "b").await.unwrap(), [(3, 2), (63, 1)]);
-        assert_eq!(store.epochs().await.unwrap(), vec![(3, 2), (63, 1)]);
-        let raised = futures_util::future::join_all((0..6).map(|_| store.next_epochs(&[3], "c"))).await;
-        let mut raised: Vec<_> = raised.into_iter().map(Result::unwrap).collect();
-        raised.sort_unstable();
-        assert_eq!(raised, (3..=8).map(|epoch| vec![(3, epoch)]).collect::<Vec<_>>());
-    })
-    .await;
-}

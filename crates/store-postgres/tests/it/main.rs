@@ -7,7 +7,11 @@ mod audit;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
+mod cut;
+#[cfg(test)]
 mod database;
+#[cfg(test)]
+mod epochs;
 #[cfg(test)]
 mod ingest;
 #[cfg(test)]
@@ -26,5 +30,7 @@ mod purchases;
 mod reports;
 #[cfg(test)]
 mod shelf;
+#[cfg(test)]
+mod support;
 #[cfg(test)]
 mod world;

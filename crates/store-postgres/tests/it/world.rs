@@ -5,6 +5,7 @@ use crate::database::{Db, noon};
 use accounts::ports::{NewPerson, People as _, SignUp};
 use accounts::{Email, OrgSummary};
 use billing::engine::{CapId, CapPeriod, CapWindow, ClosedBy, HoldKey, OutboxEntry, Ticket};
+use billing::epochs::EpochLedger as _;
 use billing::ledger::{GrantLedger as _, IngestLedger as _, Ledger as _, PurchaseLedger as _};
 use billing::price::{self, Extras};
 use billing::purchase::{Grant, Granted, NewPurchase};
@@ -35,9 +36,19 @@ impl World {
         publish(&db.store, price_list(1_000_000, 2_000_000)).await;
         let snapshot = db.store.snapshot(noon()).await.unwrap();
         let endpoint = Arc::clone(&snapshot.find("acme/small").unwrap().endpoints[0]);
-        db.store.next_epochs(&[org.account.shard], RUN_ID).await.unwrap();
+        open_epoch(&db.store, org.account.shard, RUN_ID).await;
         let lease = db.store.lease("writer", 60).await.unwrap().unwrap();
         Self { db, org, member, endpoint, lease }
+    }
+
+    /// The shard's next epoch, sealed and published on a node.
+    pub(crate) async fn next_epoch(&self, node: &str) -> i64 {
+        open_epoch(self.store(), self.org.account.shard, node).await
+    }
+
+    /// The stream id up to which the one shard is booked.
+    pub(crate) async fn cursor(&self) -> String {
+        self.store().cursors().await.unwrap().remove(0).id
     }
 
     pub(crate) fn store(&self) -> &PgStore {
@@ -228,6 +239,13 @@ pub(crate) fn record(world: &World, prompt: u64, completion: u64, key: Option<Ke
         session: None,
         simulated: true,
     }
+}
+
+/// Seals and publishes at once, as no resync may.
+async fn open_epoch(store: &PgStore, shard: u8, node: &str) -> i64 {
+    let sealed = store.seal_epochs(&[shard], node).await.unwrap();
+    assert_eq!(store.publish_epochs(&sealed).await.unwrap(), [shard]);
+    sealed[0].1
 }
 
 /// Signs a person up and in.

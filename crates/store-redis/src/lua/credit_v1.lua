@@ -34,7 +34,7 @@
 --   balance  account                                     OK|balance|reserved|granted|credit|debit|frozen
 --   caps     account id…                                 OK|id|limit|period|window|used|reserved|…
 --   trim     first id to keep                            OK
---   seal, open                                           OK
+--   seal, unseal, open                                         OK
 --   status (no epoch)                                    OK|epoch|sealed
 --   audit account… (no epoch)   each: its id, sum of its holds, state, and id and text of each cap
 -- All may answer NOEPOCH, OTHER|epoch (opened on another process), STALE|epoch, SEALED|epoch, BADARG, RANGE.
@@ -873,6 +873,13 @@ local function begin(keys, a, sealed)
   return 'OK'
 end
 
+-- The seal of this very epoch, on the process that was sealed and drained in it.
+local function unseal(keys, a)
+  local refused = gate(keys[1], a[1], true)
+  if refused then return refused end
+  return begin(keys, a, '0')
+end
+
 local function seal(keys, a) return begin(keys, a, '1') end
 local function open(keys, a) return begin(keys, a, '0') end
 
@@ -913,6 +920,7 @@ redis.register_function('fb1_limit', limit)
 redis.register_function('fb1_freeze', freeze)
 redis.register_function('fb1_trim', trim)
 redis.register_function('fb1_seal', seal)
+redis.register_function('fb1_unseal', unseal)
 redis.register_function('fb1_open', open)
 redis.register_function { function_name = 'fb1_kept', callback = kept, flags = { 'no-writes' } }
 redis.register_function { function_name = 'fb1_balance', callback = balance, flags = { 'no-writes' } }

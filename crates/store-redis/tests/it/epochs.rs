@@ -15,7 +15,7 @@ use store_redis::{Epochs, LIBRARY, RedisEngine, load_library};
 /// Whether a reserve is answered 503 instead of a decision.
 async fn unavailable(engine: &RedisEngine, account: AccountRef) -> bool {
     match engine.reserve(&exactly(account, 1, &[])).await {
-        Err(fault) => fault.kind == StoreErrorKind::Unavailable,
+        Err(fault) => fault.kind == StoreErrorKind::Moving,
         Ok(_) => false,
     }
 }
@@ -188,7 +188,8 @@ async fn the_product_s_user_needs_no_scripts_of_its_own() {
     state.caps = vec![cap("k:one", DOLLAR, CapPeriod::Daily, 0)];
     let (account, shard) = (state.account, state.account.shard);
     engine.open_epoch(shard, 2).await.unwrap();
-    assert!(matches!(engine.load(&state, &Kept::default()).await.unwrap(), Loaded::Done { .. }));
+    let kept = engine.kept_holds(account).await.unwrap();
+    assert!(matches!(engine.load(&state, &kept).await.unwrap(), Loaded::Done { .. }));
     engine.set_cap(account, &cap("k:one", 2 * DOLLAR, CapPeriod::Monthly, 0)).await.unwrap();
     let caps = ids(&["k:one"]);
     let moment = Duration::from_millis(1);
@@ -223,4 +224,94 @@ async fn the_product_s_user_needs_no_scripts_of_its_own() {
     let mut raw = client.get_multiplexed_async_connection().await.unwrap();
     let eval: redis::RedisResult<i64> = redis::cmd("EVAL").arg("return 1").arg(0).query_async(&mut raw).await;
     assert!(eval.unwrap_err().to_string().contains("permission"));
+}
+
+#[tokio::test]
+async fn a_snapshot_that_was_read_for_one_epoch_is_refused_in_the_next() {
+    let bed = Bed::private().await;
+    let state = state(DOLLAR);
+    let kept = bed.engine.kept_holds(state.account).await.unwrap();
+    // Between the snapshot and the load the shard begins its next life, and this process knows it.
+    bed.engine.open_epoch(state.account.shard, 2).await.unwrap();
+    assert_eq!(bed.engine.load(&state, &kept).await.unwrap_err().kind, StoreErrorKind::Moving);
+    bed.load(&state).await;
+}
+
+#[tokio::test]
+async fn only_the_process_that_was_sealed_in_an_epoch_is_unsealed_in_it() {
+    let (bed, other) = (Bed::bare().await, Bed::bare().await);
+    let refused = async |engine: &RedisEngine, epoch| {
+        engine.unseal(7, epoch).await.is_err_and(|fault| fault.kind == StoreErrorKind::Moving)
+    };
+    assert!(refused(&bed.engine, 1).await, "never sealed");
+    bed.engine.seal(7, 1).await.unwrap();
+    assert!(refused(&bed.engine, 2).await, "another epoch");
+    assert!(refused(&other.engine, 1).await, "another process");
+    bed.engine.unseal(7, 1).await.unwrap();
+    assert_eq!(bed.engine.epoch(7).await.unwrap().map(|at| (at.epoch, at.sealed)), Some((1, false)));
+    // A coordinator that was replaced comes late.
+    bed.engine.seal(7, 2).await.unwrap();
+    assert!(refused(&bed.engine, 1).await);
+    // What a promoted replica inherits is nobody's to unseal.
+    let () = bed.command(&["SET", "{c07}:ep", "2|1|0123456789abcdef0123456789abcdef01234567|0"]).await;
+    assert!(refused(&bed.engine, 2).await);
+}
+
+#[tokio::test]
+async fn the_outbox_is_read_from_the_named_process_and_from_no_other() {
+    let (bed, other) = (Bed::private().await, Bed::private().await);
+    let state = state(DOLLAR);
+    bed.load(&state).await;
+    let grant = bed.granted(&exactly(state.account, CENT, &[])).await;
+    let _ = bed.settle(&grant, CENT).await;
+    let node = bed.engine.run_id().await.unwrap();
+    let after = [(state.account.shard, "0-0".to_owned())];
+    assert_eq!(bed.engine.read_from(&node, &after, 9).await.unwrap().len(), 1);
+    let fault = other.engine.read_from(&node, &after, 9).await.unwrap_err();
+    assert_eq!(fault.kind, StoreErrorKind::Moving, "{fault}");
+}
+
+#[tokio::test]
+async fn the_users_of_the_deployment_can_do_their_work_and_nothing_else() {
+    let bed = Bed::private().await;
+    let users = include_str!("../../../../deploy/redis/users.acl");
+    let documented = include_str!("../../src/lib.rs").split("ACL SETUSER farebox").nth(1).unwrap();
+    let documented = documented.split("```").next().unwrap().replace("//!", " ");
+    for line in users.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, name, rules @ ..] = &words[..] else { panic!("{line}") };
+        if *name == "farebox" {
+            let said: Vec<&str> =
+                documented.split_whitespace().filter(|word| !word.starts_with('>')).collect();
+            let given: Vec<&str> = rules.iter().copied().filter(|word| !word.starts_with('>')).collect();
+            assert_eq!(said, given);
+        }
+        if *name != "default" {
+            let () = bed.command(&[&["ACL", "SETUSER", name][..], rules].concat()).await;
+        }
+    }
+    let (_, host) = bed.url.split_once('@').unwrap();
+    let product = redis::Client::open(format!("redis://farebox:CHANGE-ME-FAREBOX@{host}")).unwrap();
+    let mut product = product.get_multiplexed_async_connection().await.unwrap();
+    let forbidden = [
+        "EVAL return_1 0",
+        "SCRIPT LOAD x",
+        "FUNCTION LIST",
+        "CONFIG GET dir",
+        "KEYS *",
+        "FLUSHALL",
+        "REPLICAOF NO ONE",
+        "ACL LIST",
+        "GET elsewhere",
+        "MEMORY PURGE",
+    ];
+    for line in forbidden {
+        let mut words = line.split(' ');
+        let mut command = redis::cmd(words.next().unwrap());
+        command.arg(words.collect::<Vec<_>>());
+        let answer: redis::RedisResult<redis::Value> = command.query_async(&mut product).await;
+        assert_eq!(answer.unwrap_err().code(), Some("NOPERM"), "{line}");
+    }
+    let admin = format!("redis://farebox-admin:CHANGE-ME-ADMIN@{host}");
+    assert!(!load_library(&admin).await.unwrap(), "the library is there already");
 }

@@ -57,10 +57,6 @@ impl Ledger for OneAccount {
     async fn epochs(&self) -> Result<Vec<(u8, i64)>, StoreError> {
         Ok(Vec::new())
     }
-
-    async fn next_epochs(&self, _shards: &[u8], _redis_run_id: &str) -> Result<Vec<(u8, i64)>, StoreError> {
-        Ok(vec![(0, 1)])
-    }
 }
 
 #[tokio::test]

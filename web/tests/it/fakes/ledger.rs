@@ -159,10 +159,6 @@ impl Ledger for FakeEngine {
     async fn epochs(&self) -> Result<Vec<(u8, i64)>, StoreError> {
         absent()
     }
-
-    async fn next_epochs(&self, _shards: &[u8], _redis_run_id: &str) -> Result<Vec<(u8, i64)>, StoreError> {
-        absent()
-    }
 }
 
 /// Purchases of all organizations.
