@@ -189,7 +189,7 @@ fn keys_jobs(jobs: &Jobs, house: &House, writer: ingest::Ingest) {
         let writer = writer.clone();
         async move { shelf::fill(&house, &writer).await }
     });
-    every(jobs, house, Duration::from_millis(200), |house| async move { shelf::hear(&house).await });
+    every(jobs, house, Duration::from_millis(100), |house| async move { shelf::hear(&house).await });
     every(jobs, house, Duration::from_secs(5), |house| async move { shelf::carry(&house).await });
 }
 

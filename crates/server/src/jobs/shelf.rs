@@ -59,7 +59,7 @@ async fn push_everything(house: &House) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Reads the list of blocked keys. Where it fails keys are trusted less, and the log need not say so five times a
+/// Reads the list of blocked keys. Where it fails keys are trusted less, and the log need not say so ten times a
 /// second: other jobs do.
 pub(crate) async fn hear(house: &House) {
     if let Err(error) = house.keys.hear().await {
