@@ -16,7 +16,7 @@ mod site;
 mod sql;
 mod stack;
 mod wait;
-mod wire;
+mod wires;
 
 pub use calls::{Reply, Streamed, text_of};
 pub use customer::{Customer, Key, KeyWish, nano_at};
@@ -28,9 +28,9 @@ pub use settings::{full_size, number};
 pub use simulators::{Payments, Providers};
 pub use site::Site;
 pub use sql::Database;
-pub use stack::{Gateway, Options, Ran, Stack, Wires};
+pub use stack::{Gateway, Options, Ran, Stack};
 pub use wait::eventually;
-pub use wire::{Weather, Wire};
+pub use wires::Wires;
 
 /// An HTTP client as our customers have one: no proxy, no redirects followed, a bounded wait.
 pub fn http_client() -> anyhow::Result<reqwest::Client> {

@@ -10,7 +10,7 @@ use crate::simulators::{Payments, Providers};
 use crate::site::Site;
 use crate::sql::Database;
 use crate::wait::eventually;
-use crate::wire::Wire;
+use crate::wires::Wires;
 use anyhow::Context as _;
 use reqwest::Client;
 use serde_json::Value;
@@ -45,14 +45,6 @@ pub struct Options {
     pub own_postgres: bool,
     /// Gateways reach their stores and providers over wires that can be hurt.
     pub wires: bool,
-}
-
-/// The wires of a stack, from the gateways to the rest.
-#[derive(Debug)]
-pub struct Wires {
-    pub redis: Wire,
-    pub postgres: Wire,
-    pub providers: Wire,
 }
 
 impl Default for Options {
@@ -457,25 +449,6 @@ impl Stack {
         let text = self.http.get(self.gateway(gateway)?.metrics_url()).send().await?.text().await?;
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
         Ok(line.with_context(|| format!("no metric {name}"))?.to_owned())
-    }
-}
-
-impl Wires {
-    /// Puts wires in the way of the addresses in an environment.
-    async fn over(environment: &mut BTreeMap<String, String>) -> anyhow::Result<Self> {
-        let mut wire = async |name: &str| -> anyhow::Result<Wire> {
-            let address = environment.get_mut(name).with_context(|| format!("{name} is not set"))?;
-            let url = reqwest::Url::parse(address)?;
-            let port = url.port().with_context(|| format!("{name} has no port"))?;
-            let wire = Wire::to(format!("127.0.0.1:{port}")).await?;
-            *address = wire.instead_of(address)?;
-            Ok(wire)
-        };
-        Ok(Self {
-            redis: wire("FAREBOX_REDIS_URL").await?,
-            postgres: wire("FAREBOX_DATABASE_URL").await?,
-            providers: wire("FAREBOX_SIMULATOR_URL").await?,
-        })
     }
 }
 

@@ -10,6 +10,8 @@ mod books_over_http;
 #[cfg(test)]
 mod byok_edge;
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod failover_lossy;
