@@ -173,7 +173,7 @@ impl Pipeline {
             let prepared = self.caller.prepare(funded, keys);
             let failed = match prepared {
                 Err(failed) => failed,
-                Ok(attempt) => match self.try_one(journey, &admitted, &attempt, sink).await {
+                Ok(attempt) => match Box::pin(self.try_one(journey, &admitted, &attempt, sink)).await {
                     Ok(ending) => return Group::Answered(ending),
                     Err(failed) => failed,
                 },
