@@ -80,7 +80,8 @@ impl Redis {
     pub fn settlements(&self, shard: i64) -> anyhow::Result<u64> {
         let info = self.run(&["XINFO", "STREAM", &format!("{{c{shard:02}}}:out")])?;
         let mut lines = info.lines().skip_while(|line| line.trim() != "entries-added");
-        Ok(lines.nth(1).context("no entries-added")?.trim().parse()?)
+        // A server that has not heard of the stream yet has none.
+        lines.nth(1).map_or(Ok(0), |count| Ok(count.trim().parse()?))
     }
 
     /// `kill -9` and the data with it; then a new, empty process on the same port.

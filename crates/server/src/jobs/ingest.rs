@@ -25,6 +25,8 @@ struct Held {
     token: i64,
     renewed: Duration,
     cursors: BTreeMap<u8, Cursor>,
+    /// Redis keeps nothing up to the cursors. Not known of what a writer before this one has committed.
+    trimmed: bool,
 }
 
 /// What one look at the outbox came to.
@@ -96,7 +98,10 @@ impl Ingest {
         };
         let cursors = house.store.cursors().await?;
         let cursors = cursors.into_iter().map(|cursor| (cursor.shard, cursor)).collect();
-        *self.held.lock() = Some(Held { token, renewed, cursors });
+        let mut held = self.held.lock();
+        let trimmed = held.as_ref().is_some_and(|before| before.token == token && before.trimmed);
+        *held = Some(Held { token, renewed, cursors, trimmed });
+        drop(held);
         Ok(Some(token))
     }
 
@@ -146,6 +151,29 @@ impl Ingest {
         }
     }
 
+    /// Forgets in Redis what is booked and was left there: its writer died between commit and trim, or Redis did
+    /// not answer. It would count as waiting for the ledger.
+    async fn trim_rest(&self, house: &House, token: i64, cursors: &[Cursor]) -> Result<(), StoreError> {
+        if self.is_trimmed(token) {
+            return Ok(());
+        }
+        for cursor in cursors.iter().filter(|cursor| cursor.id != "0-0") {
+            house.engine.trim(cursor.shard, cursor.epoch, &cursor.id).await?;
+        }
+        self.set_trimmed(token, true);
+        Ok(())
+    }
+
+    fn is_trimmed(&self, token: i64) -> bool {
+        self.held.lock().as_ref().is_some_and(|held| held.token == token && held.trimmed)
+    }
+
+    fn set_trimmed(&self, token: i64, trimmed: bool) {
+        if let Some(held) = self.held.lock().as_mut().filter(|held| held.token == token) {
+            held.trimmed = trimmed;
+        }
+    }
+
     /// Books one batch and forgets it in Redis.
     async fn book(&self, house: &House) -> Result<Booked, StoreError> {
         let (token, cursors) = match self.fresh(house.clock.monotonic()) {
@@ -160,6 +188,7 @@ impl Ingest {
         };
         let entries = read(house, &cursors).await?;
         if entries.is_empty() {
+            self.trim_rest(house, token, &cursors).await?;
             return Ok(Booked::Nothing);
         }
         crash::point("ingest.read");
@@ -175,7 +204,10 @@ impl Ingest {
             tracing::error!(divergences = done.divergences, "balances of ledger and engine differ");
             self.divergences.inc_by(done.divergences);
         }
+        let rest = self.is_trimmed(token);
+        self.set_trimmed(token, false);
         trim(house, &cursors, &entries).await?;
+        self.set_trimmed(token, rest);
         crash::point("ingest.trimmed");
         Ok(Booked::Some(entries.len()))
     }
