@@ -4,7 +4,8 @@
 use crate::support::{BOOKED, ask};
 use e2e::{Options, Site, Stack, eventually};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 const EMAIL: &str = "switch@e2e.example";
 const PASSWORD: &str = "a long password for the desk";

@@ -12,8 +12,11 @@ fn price(prompt: i64, completion: i64) -> i64 {
     prompt * PRICES.0 + completion * PRICES.1
 }
 
+/// What a case is made of, see [`cases`].
+type Scripted = (Value, &'static str, Option<(i64, i64)>);
+
 /// Script of the simulator, whose count is charged, and the tokens that are charged; `None` is our own count.
-fn cases() -> Vec<(Value, &'static str, Option<(i64, i64)>)> {
+fn cases() -> Vec<Scripted> {
     let usage = |prompt: i64, completion: i64| json!({ "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion });
     let mut parts = usage(40, 7);
     parts["prompt_tokens_details"] = json!({ "audio_tokens": 90 });

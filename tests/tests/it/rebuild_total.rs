@@ -4,7 +4,8 @@
 use crate::support::{BOOKED, ask};
 use e2e::{Options, Stack, eventually, full_size};
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 const MODEL: &str = "meta-llama/llama-3.3-70b-instruct";
 const SHARDS: u8 = 64;

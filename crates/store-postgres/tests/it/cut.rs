@@ -23,6 +23,7 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Listens on a free port before the server of an address.
+    #[expect(clippy::disallowed_methods, reason = "the test's runtime ends the relay with the test")]
     pub(crate) async fn before(url: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (user, rest) = url.rsplit_once('@').unwrap();

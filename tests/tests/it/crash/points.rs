@@ -8,7 +8,8 @@ use crate::crash::MODEL;
 use crate::support::{ask, scripted, tokens};
 use e2e::{Customer, Key, Options, Stack, Streamed, eventually, full_size};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Seconds after which a hold that no journal knows is swept.
 const HOLD_LIFETIME: u32 = 8;

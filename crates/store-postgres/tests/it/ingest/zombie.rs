@@ -30,7 +30,7 @@ async fn a_writer_that_wakes_up_late_changes_nothing() {
             world.store().lease("zombie", 0).await.unwrap();
             let writer = world.store().lease("writer", 60).await.unwrap().unwrap();
             let theirs = stream.after(&world.cursor().await);
-            let some = usize::try_from(entropy.below(theirs.len() as u64 + 1)).unwrap();
+            let some = usize::try_from(entropy.below(u64::try_from(theirs.len()).unwrap() + 1)).unwrap();
             // Before, beside or after the other's first batch.
             let woken = match entropy.below(3) {
                 0 => world.store().ingest(zombie, &read).await.unwrap(),
