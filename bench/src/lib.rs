@@ -4,6 +4,7 @@
 //! behavior, and its figures are ratios within one run on one machine; see `README.md` beside it.
 
 pub mod cpu;
+pub mod engine;
 pub mod floors;
 pub mod http;
 pub mod load;

@@ -36,6 +36,11 @@ enum Role {
         #[command(flatten)]
         busy: Busy,
     },
+    /// The credit engine's functions alone, on a Redis of their own
+    Engine {
+        #[command(flatten)]
+        options: bench::engine::Options,
+    },
     /// The mock provider
     Mock,
     /// The bare proxy
@@ -70,6 +75,7 @@ fn main() -> anyhow::Result<()> {
             let measured = run::keep_busy(&options, &busy)?;
             print(&format!("{} answers, {} failures", measured.answers, measured.failures))
         }
+        Role::Engine { options } => print(&bench::engine::measure(&options)?),
         Role::Mock => local(async { mock::serve(listen().await?).await }),
         Role::Bare { upstream } => local(async move { floors::bare::serve(listen().await?, upstream).await }),
         Role::Paid { upstream, redis_url } => actix_web::rt::System::new().block_on(async move {

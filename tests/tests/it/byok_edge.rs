@@ -53,9 +53,14 @@ async fn two_hundred_requests_at_fifty_below_the_allowance_leave_exactly_fifty_f
     assert!(fee > 0);
     let costs: Vec<i64> = replies.iter().map(|reply| reply.cost().unwrap()).collect();
     let free = costs.iter().filter(|cost| **cost == 0).count();
-    let paid = costs.iter().filter(|cost| **cost == fee).count();
-    assert_eq!((free, paid), (LEFT, RACERS - LEFT), "list price {list_price}, fee {fee}");
-    let spent = fee * i64::try_from(paid).unwrap();
+    // Told before Redis had answered: it may still have become free.
+    let open =
+        replies.iter().filter(|reply| reply.body["usage"]["cost_details"]["provisional"] == true).count();
+    assert!((LEFT.saturating_sub(open)..=LEFT).contains(&free), "{free} free, {open} provisional, fee {fee}");
+    let charged = format!("SELECT count(*) FROM generation WHERE own_key AND charge_nano_usd = {fee}");
+    let paid = stack.database.number(&charged).unwrap();
+    assert_eq!(paid, i64::try_from(RACERS - LEFT).unwrap(), "list price {list_price}, fee {fee}");
+    let spent = fee * paid;
     let (bought, used) = key.credits().await.unwrap();
     assert_eq!((used, customer.balance(&stack).unwrap()), (spent, bought - spent));
     let booked = "SELECT count(*) FROM generation WHERE ticket = 1 AND own_key AND charge_nano_usd = 0";

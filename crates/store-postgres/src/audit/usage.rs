@@ -31,11 +31,14 @@ pub(super) async fn own_keys(tx: Tx<'_, '_>) -> Result<Finding, StoreError> {
                SELECT account_id, byok_month AS month, count(*) AS requests,
                       sum(list_price_nano_usd)::bigint AS list_price,
                       count(*) FILTER (WHERE ticket = 1) AS free,
-                      count(*) FILTER (WHERE ticket = 1 AND charge_nano_usd + uncollected_nano_usd > 0) AS charged
+                      count(*) FILTER (WHERE ticket = 1 AND charge_nano_usd + uncollected_nano_usd > 0) AS charged,
+                      -- What the engine decided; a late settlement is booked by its hold.
+                      coalesce(sum(charge_nano_usd + uncollected_nano_usd) FILTER (WHERE debit_seq > 0), 0)::bigint AS fees
                FROM generation WHERE ticket > 0 GROUP BY account_id, byok_month)
            SELECT coalesce(c.account_id, u.account_id) AS "account!", coalesce(c.month, u.month) AS "month!",
                   coalesce(c.requests, 0) AS "requests!", coalesce(c.list_price, 0) AS "list_price!",
                   coalesce(c.free, 0) AS "free!", coalesce(c.charged, 0) AS "charged!",
+                  coalesce(c.fees, 0) AS "fees!",
                   coalesce(u.requests, 0) AS "stored!", coalesce(u.list_price_nano_usd, 0) AS "stored_price!"
            FROM counted c FULL JOIN byok_usage u ON u.account_id = c.account_id AND u.month = c.month
            ORDER BY 1, 2"#
@@ -53,6 +56,11 @@ pub(super) async fn own_keys(tx: Tx<'_, '_>) -> Result<Finding, StoreError> {
         if row.charged > 0 {
             breaches.add(format!("{name}: {} requests within the allowance were charged", row.charged));
         }
+        if let Some(most) = most_in_fees(&rules, row.month, row.list_price)
+            && row.fees > most
+        {
+            breaches.add(format!("{name}: fees of {}, what lies above the allowance costs {most}", row.fees));
+        }
         // The rule at the month's end: an allowance may grow within a month, and is not taken back.
         if let Some(Allowance::Requests(most)) =
             month_end(row.month).and_then(|at| in_force(&rules, at)).map(|r| r.allowance)
@@ -61,8 +69,23 @@ pub(super) async fn own_keys(tx: Tx<'_, '_>) -> Result<Finding, StoreError> {
             breaches.add(format!("{name}: {} free requests of {most}", row.free));
         }
     }
-    let rule = "no more own-key requests were free than the allowance, none of them was charged, and the counter is theirs";
+    let rule = "own-key calls were free up to the allowance and no further, none of those was charged, and the counter is theirs";
     Ok(Rule { id: "I11", rule, checked }.finding(breaches.count, breaches.lines))
+}
+
+/// The most that own-key calls of a month may have cost together, where their allowance was a list price all
+/// the time: the fee of what lies above the smallest allowance. `None` where another rule had a part in it.
+fn most_in_fees(rules: &[(Moment, ByokFee)], month: i32, list_price: i64) -> Option<i64> {
+    let (begin, end) = (month_end(month.checked_sub(1)?)?, month_end(month)?);
+    let within = rules.iter().filter(|(from, _)| *from > begin && *from < end).map(|(_, rule)| rule);
+    let mut most = None;
+    for rule in within.chain(in_force(rules, begin)) {
+        let Allowance::ListPrice(line) = rule.allowance else { return None };
+        let above = i128::from(list_price.saturating_sub(line.get()).max(0));
+        let fee = above * i128::from(rule.basis_points) / 10_000;
+        most = most.max(Some(i64::try_from(fee).unwrap_or(i64::MAX)));
+    }
+    most
 }
 
 /// The first moment after a month numbered year × 12 + month − 1.
@@ -86,6 +109,10 @@ pub(super) async fn collected(tx: Tx<'_, '_>) -> Result<Finding, StoreError> {
                FROM generation
                WHERE closing = 2 AND charge_nano_usd + uncollected_nano_usd <> amount_nano_usd
                  AND NOT (own_key AND ticket < 2 AND charge_nano_usd = 0 AND uncollected_nano_usd = 0)
+                 -- Only the part above an allowance in list prices is due.
+                 AND NOT (own_key AND ticket = 2 AND charge_nano_usd + uncollected_nano_usd < amount_nano_usd
+                          AND EXISTS (SELECT 1 FROM fee_rule WHERE kind = 'byok' AND valid_from < day + 1
+                                      AND rule -> 'allowance' ? 'list_price'))
                UNION ALL
                SELECT format('generation %s: charge %s, asked %s', id, charge_nano_usd, amount_nano_usd) FROM generation
                WHERE closing < 2 AND charge_nano_usd > amount_nano_usd
@@ -104,6 +131,30 @@ pub(super) async fn collected(tx: Tx<'_, '_>) -> Result<Finding, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fees_by_list_price_are_at_most_those_of_what_lies_above_the_smallest_allowance() {
+        let rule = |allowance| ByokFee { allowance, basis_points: 500 };
+        let line = |nano| rule(Allowance::ListPrice(kernel::NanoUsd::new(nano)));
+        let at = |text: &str| text.parse::<Moment>().unwrap();
+        let (old, mid) = (at("2020-01-01T00:00:00Z"), at("2026-11-10T00:00:00Z"));
+        let month = 2026 * 12 + 10;
+        let rows = [
+            (vec![(old, line(1000))], 900, Some(0)),
+            (vec![(old, line(1000))], 1039, Some(1)),
+            (vec![(old, line(1000)), (mid, line(3000))], 3000, Some(100)),
+            (vec![(old, rule(Allowance::Requests(9))), (mid, line(3000))], 9000, None),
+            (
+                vec![(old, line(1000)), (at("2026-12-01T00:00:00Z"), rule(Allowance::Requests(9)))],
+                3000,
+                Some(100),
+            ),
+            (vec![], 3000, None),
+        ];
+        for (rules, list_price, most) in rows {
+            assert_eq!(most_in_fees(&rules, month, list_price), most, "{rules:?}");
+        }
+    }
 
     #[test]
     fn a_month_ends_where_the_next_begins() {

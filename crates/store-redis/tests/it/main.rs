@@ -4,7 +4,11 @@
 //! No fake engine anywhere. Tests that sweep, trim or change epochs start a server of their own.
 
 #[cfg(test)]
+mod checker;
+#[cfg(test)]
 mod epochs;
+#[cfg(test)]
+mod history;
 #[cfg(test)]
 mod list_price;
 #[cfg(test)]
@@ -12,7 +16,11 @@ mod loading;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod model_close;
+#[cfg(test)]
 mod model_vs_redis;
+#[cfg(test)]
+mod ops;
 #[cfg(test)]
 mod outbox;
 #[cfg(test)]

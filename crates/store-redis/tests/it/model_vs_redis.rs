@@ -1,13 +1,16 @@
-//! Random operations on a real Redis, each answer compared with the model's, and the whole state at the end.
+//! Random acts on a real Redis, each answer compared with the model's, and the whole state now and then. All
+//! functions, on a clock that the test moves over days and months and back, through seals and new epochs.
 //!
-//! `FAREBOX_TEST_FULL=1` makes ten times as many; `FAREBOX_TEST_SEED` chooses another run.
+//! `FAREBOX_TEST_FULL=1` makes five times as many; `FAREBOX_TEST_SEED` chooses another run.
 
-use crate::model::{Close, Model};
-use crate::support::{Bed, MINUTE, cap, environment, new_account, new_hold, state};
+use crate::model::{Model, name_of, window_of};
+use crate::ops::{Answer, Ask, Op};
+use crate::support::{Bed, cap, environment, new_hold, state};
 use billing::engine::{
-    AccountRef, Cap, CapId, CapPeriod, CreditEngine as _, CreditEntry, EngineAudit as _, EngineUpkeep as _,
-    Grant, HoldKey, Outbox as _, OutboxEntry, OwnKeyTerms, Reserve, Reserved, Settled, Settlement,
+    AccountRef, AccountState, Cap, CapChange, CapId, CapPeriod, CapUse, CreditEntry, EngineAudit as _, Grant,
+    Outbox as _, OutboxEntry, OwnKeyTerms, Reserved,
 };
+use billing::fees::Allowance;
 use kernel::clock::SystemClock;
 use kernel::rng::SeededEntropy;
 use kernel::{Clock as _, Entropy as _, NanoUsd};
@@ -15,62 +18,119 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 const PERIODS: [CapPeriod; 4] = [CapPeriod::Total, CapPeriod::Daily, CapPeriod::Weekly, CapPeriod::Monthly];
-const RECORD: &str = "{\"g\":\"a|b=c,d\"}";
-
-fn terms() -> OwnKeyTerms {
-    OwnKeyTerms { ceiling: NanoUsd::new(1_000_000), basis_points: 500 }
-}
+const SHARDS: [u8; 3] = [3, 7, 63];
+/// More open holds than this are settled first.
+const OPEN_MAX: usize = 150;
+const HOUR: u64 = 3600;
 
 struct Run {
     bed: Bed,
     model: Model,
     rng: SeededEntropy,
-    clock: SystemClock,
     accounts: Vec<AccountRef>,
-    /// Every hold ever granted; open ones are those the model has.
+    /// Granted holds, the newest last; some are open, and a few were lost.
     grants: Vec<Grant>,
-    open: Vec<Grant>,
+    /// Where each shard's outbox is read.
+    cursors: BTreeMap<u8, String>,
+    sent: u64,
+    entries: u64,
+    clock_moves: u64,
     /// How often each kind of answer came.
-    answers: BTreeMap<String, u32>,
+    answers: BTreeMap<String, u64>,
 }
 
 #[tokio::test]
 async fn credit_model_vs_redis() {
     let full = environment("FAREBOX_TEST_FULL").is_some_and(|value| value == "1");
-    let operations: u32 = if full { 200_000 } else { 20_000 };
+    let operations: u64 = if full { 1_000_000 } else { 200_000 };
     let seed = environment("FAREBOX_TEST_SEED").map_or(31, |seed| seed.parse().unwrap());
     let mut run = Run::new(seed).await;
-    for _ in 0..operations {
+    let mut compared = 0;
+    while run.sent < operations {
         run.step().await;
+        if run.sent / 20_000 > compared {
+            compared = run.sent / 20_000;
+            run.compare_everything().await;
+        }
     }
     run.compare_everything().await;
-    println!("{operations} operations with seed {seed}, no difference: {:#?}", run.answers);
-    for kind in
-        ["Granted", "CapExceeded", "Insufficient", "Frozen", "Duplicate", "Closed", "CapMissing", "Refused"]
-    {
-        assert!(run.answers.contains_key(kind), "no operation was answered {kind}");
+    println!(
+        "{} operations with seed {seed}, {} ledger entries, {} moves of the clock: 0 differences\n{:#?}",
+        run.sent, run.entries, run.clock_moves, run.answers
+    );
+    for kind in [
+        "Reserved(Granted",
+        "Reserved(CapExceeded",
+        "Reserved(Insufficient",
+        "Reserved(Frozen",
+        "Reserved(Duplicate",
+        "Reserved(Closed",
+        "Reserved(CapMissing",
+        "Reserved(AccountMissing",
+        "Extended(Granted",
+        "Extended(Refused",
+        "Extended(NoHold",
+        "Settled(Done",
+        "Settled(Already",
+        "Settled(NoHold",
+        "Swept(1",
+        "Credited(Done",
+        "Credited(Already",
+        "Credited(Gap",
+        "Credited(AccountMissing",
+        "Loaded(Done",
+        "Loaded(Already",
+        "Loaded(Overtaken",
+        "Unloaded(true",
+        "Unloaded(false",
+        "Again(Done",
+        "Again(Known",
+        "Again(TooLate",
+        "Refused(\"SEALED",
+        "Refused(\"STALE",
+        "Refused(\"MISSING",
+        "Kept(Kept",
+        "Version(Some",
+        "Version(None",
+        "Balance(None",
+    ] {
+        let times: u64 = run.answers.iter().filter(|(name, _)| name.starts_with(kind)).map(|(_, n)| n).sum();
+        assert!(times >= 10, "{kind} came {times} times");
     }
+}
+
+/// The first two words of an answer: `Reserved(Granted`.
+fn kind_of(answer: &Answer) -> String {
+    let text = format!("{answer:?}");
+    let mut words = text.split(['(', ' ', '{', ')', ',']).filter(|word| !word.is_empty());
+    let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    format!("{first}({second}")
 }
 
 impl Run {
     async fn new(seed: u64) -> Self {
         let mut run = Self {
-            bed: Bed::private().await,
+            bed: Bed::with_clock().await,
             model: Model::default(),
             rng: SeededEntropy::new(seed),
-            clock: SystemClock::new(),
             accounts: Vec::new(),
             grants: Vec::new(),
-            open: Vec::new(),
+            cursors: SHARDS.iter().map(|shard| (*shard, "0-0".to_owned())).collect(),
+            sent: 0,
+            entries: 0,
+            clock_moves: 0,
             answers: BTreeMap::new(),
         };
-        for _ in 0..8 {
-            let start = *run.pick(&[100_000_000, 1_000_000_000, 3_000_000_000, 100_000_000_000]);
-            let mut state = state(run.below(start));
-            state.caps = (0..6).map(|n| run.some_cap(n)).collect();
-            run.bed.load(&state).await;
-            run.model.load(&state);
+        run.model.now = SystemClock::new().now();
+        run.bed.set_clock(run.model.now).await;
+        for shard in SHARDS {
+            run.send(Op::Open { shard, epoch: 1 }).await;
+        }
+        for number in 0..9 {
+            let mut state = state(0);
+            state.account.shard = SHARDS[number % SHARDS.len()];
             run.accounts.push(state.account);
+            run.load(state.account).await;
         }
         run
     }
@@ -79,18 +139,12 @@ impl Run {
         i64::try_from(self.rng.below(bound)).unwrap()
     }
 
-    fn pick<'a, T>(&self, items: &'a [T]) -> &'a T {
-        &items[usize::try_from(self.rng.below(u64::try_from(items.len()).unwrap())).unwrap()]
+    fn chance(&self, one_in: u64) -> bool {
+        self.rng.below(one_in) == 0
     }
 
-    /// One in three carries the use of an older window, which must not count.
-    fn some_cap(&self, n: usize) -> Cap {
-        let limit = *self.pick(&[500_000_000, 10_000_000_000, 1_000_000_000_000, NanoUsd::REDIS_MAX.get()]);
-        let mut cap = cap(&format!("k:key_{n}"), limit, *self.pick(&PERIODS), self.below(400_000_000));
-        if cap.period != CapPeriod::Total && self.rng.below(3) == 0 {
-            cap.window -= 1 + self.below(3);
-        }
-        cap
+    fn pick<'a, T>(&self, items: &'a [T]) -> &'a T {
+        &items[usize::try_from(self.rng.below(u64::try_from(items.len()).unwrap())).unwrap()]
     }
 
     fn amount(&self) -> i64 {
@@ -98,76 +152,101 @@ impl Run {
         self.below(bound)
     }
 
-    fn count<T: std::fmt::Debug>(&mut self, answer: &T) {
-        let text = format!("{answer:?}");
-        let name = text.split([' ', '(', '{']).next().unwrap().to_owned();
-        *self.answers.entry(name).or_default() += 1;
+    fn lifetime(&self) -> Duration {
+        Duration::from_millis(1 + self.rng.below(*self.pick(&[3, 60_000, 3_600_000])))
+    }
+
+    /// Carries out an act on both sides; what they answered.
+    async fn send(&mut self, op: Op) -> Answer {
+        let expected = self.model.apply(&op);
+        let got = op.send(&self.bed.engine).await;
+        assert_eq!(got, expected, "operation {}: {op:?}", self.sent);
+        self.sent += 1;
+        *self.answers.entry(kind_of(&got)).or_default() += 1;
+        got
     }
 
     async fn step(&mut self) {
-        match self.rng.below(100) {
-            0..34 => self.reserve().await,
-            34..56 => self.settle().await,
-            56..63 => self.release().await,
-            63..77 => self.extend().await,
-            77..83 => self.credit().await,
-            83..91 => self.replay().await,
-            91..92 => self.freeze().await,
-            92..94 => self.set_cap().await,
-            94..96 => self.expire().await,
-            96..98 => self.refused_calls().await,
-            _ => self.unknown().await,
+        let open = self.model.holds.len() > OPEN_MAX;
+        match self.rng.below(1000) {
+            0..330 if !open => self.reserve().await,
+            0..570 => self.settle().await,
+            570..620 => self.release().await,
+            620..750 => self.extend().await,
+            750..810 => self.credit().await,
+            810..870 => self.replay().await,
+            870..880 => self.freeze().await,
+            880..900 => self.set_cap().await,
+            900..920 => self.sweep().await,
+            920..940 => self.look().await,
+            940..960 => self.load_some().await,
+            960..965 => self.unknown().await,
+            965..970 => self.assert_again().await,
+            970..985 => self.move_clock().await,
+            985..988 => self.refused_calls().await,
+            988..994 => self.unload().await,
+            _ => self.new_epoch().await,
         }
     }
 
-    async fn reserve(&mut self) {
+    /// An account that is loaded, nearly always.
+    async fn account(&mut self) -> AccountRef {
         let account = *self.pick(&self.accounts);
+        if !self.model.is_loaded(account) && !self.chance(4) {
+            self.load(account).await;
+        }
+        account
+    }
+
+    fn terms(&self) -> OwnKeyTerms {
+        let basis_points = *self.pick(&[500, 500, 0, 750, 10_000]);
+        OwnKeyTerms { ceiling: NanoUsd::new(self.amount()), basis_points }
+    }
+
+    async fn reserve(&mut self) {
+        let account = self.account().await;
         let mut caps = Vec::new();
-        for n in 0..6 {
-            if self.rng.below(4) == 0 {
+        for n in 0..8 {
+            if self.chance(if n < 6 { 4 } else { 100 }) {
                 caps.push(CapId(format!("k:key_{n}")));
             }
         }
-        if self.rng.below(50) == 0 {
+        if self.chance(50) {
             caps.push(CapId("k:unknown".to_owned()));
         }
         let want = self.amount();
         let least = *self.pick(&[want, want, 0, want / 3]);
-        let own = self.rng.below(5) == 0;
-        let request = Reserve {
-            key: new_hold(u8::from(!own)),
-            account,
-            want: NanoUsd::new(want),
-            least: NanoUsd::new(least),
-            lifetime: MINUTE,
-            own_key: own.then(terms),
-            owner: "key|workspace=1,2",
-            caps: &caps,
-        };
-        self.compare_reserve(&request).await;
+        let own_key = self.chance(4).then(|| self.terms());
+        let key = new_hold(u8::from(own_key.is_none()));
+        let ask = Ask { key, account, want, least, lifetime: self.lifetime(), own_key, caps };
+        self.ask(ask).await;
     }
 
-    async fn compare_reserve(&mut self, request: &Reserve<'_>) -> Option<Grant> {
-        let expected = self.model.reserve(request, 1, self.clock.now());
-        let got = self.bed.engine.reserve(request).await.unwrap();
-        assert_eq!(got, expected, "{request:?}");
-        self.count(&got);
-        let Reserved::Granted(grant) = got else { return None };
-        self.open.push(grant.clone());
-        self.grants.push(grant.clone());
-        Some(grant)
-    }
-
-    fn take_open(&mut self) -> Option<Grant> {
-        if self.open.is_empty() {
-            return None;
+    async fn ask(&mut self, ask: Ask) {
+        if let Answer::Reserved(Reserved::Granted(grant)) = self.send(Op::Reserve(ask)).await {
+            self.grants.push(grant);
+            if self.grants.len() > 400 {
+                let model = &self.model;
+                let oldest = self.grants.len() - 200;
+                let mut index = 0;
+                self.grants.retain(|grant| {
+                    index += 1;
+                    index > oldest || model.holds.contains_key(&name_of(&grant.key))
+                });
+            }
         }
-        let index = self.rng.below(u64::try_from(self.open.len()).unwrap());
-        Some(self.open.swap_remove(usize::try_from(index).unwrap()))
+    }
+
+    /// A hold that is open.
+    fn some_open(&self) -> Option<Grant> {
+        let start =
+            usize::try_from(self.rng.below(u64::try_from(self.grants.len().max(1)).unwrap())).unwrap();
+        let (after, before) = (self.grants.iter().skip(start), self.grants.iter().take(start));
+        after.chain(before).find(|grant| self.model.holds.contains_key(&name_of(&grant.key))).cloned()
     }
 
     async fn settle(&mut self) {
-        let Some(grant) = self.take_open() else { return };
+        let Some(grant) = self.some_open() else { return };
         let held = grant.amount.get();
         let amount = match self.rng.below(4) {
             0 => 0,
@@ -175,215 +254,326 @@ impl Run {
             2 => held + self.amount(),
             _ => self.below(held.unsigned_abs() + 1),
         };
-        self.compare_settle(&grant.key, grant.account, amount).await;
-    }
-
-    async fn compare_settle(&mut self, key: &HoldKey, account: AccountRef, amount: i64) {
-        let list_price = amount * 20;
-        let how = Close::Settle { amount, list_price, record: RECORD };
-        let expected = self.model.close(key, how, 1);
-        let settlement =
-            Settlement { amount: NanoUsd::new(amount), list_price: NanoUsd::new(list_price), record: RECORD };
-        let got = self.bed.engine.settle(key, account, &settlement).await.unwrap();
-        assert_eq!(got, expected, "{key:?}");
-        self.count(&got);
+        let list_price = *self.pick(&[amount, amount * 20, self.amount()]);
+        self.send(Op::Settle { key: grant.key, account: grant.account, amount, list_price }).await;
     }
 
     async fn release(&mut self) {
-        let Some(grant) = self.take_open() else { return };
-        self.compare_release(&grant.key, grant.account).await;
-    }
-
-    async fn compare_release(&mut self, key: &HoldKey, account: AccountRef) {
-        let expected = self.model.close(key, Close::Release, 1);
-        assert_eq!(self.bed.engine.release(key, account).await.unwrap(), expected, "{key:?}");
+        let Some(grant) = self.some_open() else { return };
+        self.send(Op::Release { key: grant.key, account: grant.account }).await;
     }
 
     async fn extend(&mut self) {
-        if self.open.is_empty() {
-            return;
-        }
-        let grant = self.pick(&self.open).clone();
-        let extra = *self.pick(&[0, self.below(10_000_000), self.below(50_000_000_000)]);
-        let metered = self.below(grant.amount.get().unsigned_abs() + 1);
-        let expected = self.model.extend(&grant.key, extra, metered);
-        let (more, so_far) = (NanoUsd::new(extra), NanoUsd::new(metered));
-        let got = self.bed.engine.extend(&grant, more, so_far, MINUTE).await.unwrap();
-        assert_eq!(got, expected, "{grant:?} + {extra}");
-        if matches!(got, billing::engine::Extended::Refused { .. }) {
-            self.count(&got);
-        }
+        let Some(hold) = self.some_open() else { return };
+        let extra = *self.pick(&[0, 0, self.below(10_000_000), self.below(50_000_000_000)]);
+        let metered = *self.pick(&[0, self.below(hold.amount.get().unsigned_abs() + 1), self.amount()]);
+        self.send(Op::Extend { hold, extra, metered, lifetime: self.lifetime() }).await;
     }
 
     async fn credit(&mut self) {
-        let account = *self.pick(&self.accounts);
-        let seq = self.model.balance(account).credit_seq + *self.pick(&[0, 1, 1, 1, 2]);
+        let account = self.account().await;
+        let have = self.model.accounts.get(&account.account).map_or(0, |known| known.credit_seq);
+        let seq = have + *self.pick(&[0, 1, 1, 1, 2]);
         let delta = NanoUsd::new(self.below(500_000_000) - 100_000_000);
-        let entry = CreditEntry { account, seq, delta, is_grant: self.rng.below(2) == 0, caps: Vec::new() };
-        let expected = self.model.credit(&entry);
-        assert_eq!(self.bed.engine.credit(&entry).await.unwrap(), expected, "{entry:?}");
+        let caps = (0..self.rng.below(4)).map(|_| self.some_change()).collect();
+        let is_grant = self.chance(2);
+        self.send(Op::Credit(CreditEntry { account, seq, delta, is_grant, caps })).await;
     }
 
-    /// The same act a second time, on holds open and closed.
+    fn some_change(&self) -> CapChange {
+        let (number, period) = (self.below(7), *self.pick(&PERIODS));
+        let window = period.window(self.model.now) + *self.pick(&[0, 0, 0, -1, 1]);
+        let window = if period == CapPeriod::Total { 0 } else { window };
+        let delta = NanoUsd::new(self.below(200_000_000) - 100_000_000);
+        CapChange { cap: CapId(format!("k:key_{number}")), period, window, delta }
+    }
+
+    /// The same act a second time, on holds open, closed and lost.
     async fn replay(&mut self) {
         if self.grants.is_empty() {
             return;
         }
-        let some = if self.rng.below(3) == 0 && !self.open.is_empty() { &self.open } else { &self.grants };
-        let grant = self.pick(some).clone();
-        let open = self.model.holds.contains_key(&crate::model::name_of(&grant.key));
-        assert!(self.bed.engine.knows(&grant.key, grant.account).await.unwrap());
-        if open || self.rng.below(3) == 0 {
-            let request = Reserve {
-                key: grant.key,
-                account: grant.account,
-                want: grant.amount,
-                least: grant.amount,
-                lifetime: MINUTE,
-                own_key: None,
-                owner: "",
-                caps: &[],
-            };
-            assert!(self.compare_reserve(&request).await.is_none());
-        } else if self.rng.below(2) == 0 {
-            self.compare_settle(&grant.key, grant.account, 7).await;
+        let Grant { key, account, amount, .. } = self.pick(&self.grants).clone();
+        let open = self.model.holds.contains_key(&name_of(&key));
+        self.send(Op::Knows { key, account }).await;
+        if open || self.chance(3) {
+            let want = amount.get();
+            let (lifetime, caps) = (self.lifetime(), Vec::new());
+            self.ask(Ask { key, account, want, least: want, lifetime, own_key: None, caps }).await;
+        } else if self.chance(2) {
+            self.send(Op::Settle { key, account, amount: 7, list_price: 7 }).await;
+        } else if self.chance(2) {
+            self.send(Op::Release { key, account }).await;
         } else {
-            self.compare_release(&grant.key, grant.account).await;
+            let hold = self.pick(&self.grants).clone();
+            self.send(Op::Extend { hold, extra: 1, metered: 1, lifetime: self.lifetime() }).await;
         }
     }
 
     async fn freeze(&mut self) {
         let account = *self.pick(&self.accounts);
-        let frozen = self.rng.below(8) == 0;
-        let version = self.model.freeze(account, frozen);
-        assert_eq!(self.bed.engine.freeze(account, frozen).await.unwrap(), Some(version));
+        let frozen = self.chance(6);
+        self.send(Op::Freeze { account, frozen }).await;
+    }
+
+    /// Mostly with the current window, as the ledger reads it.
+    fn some_cap(&self, number: i64) -> Cap {
+        let limit = *self.pick(&[500_000_000, 10_000_000_000, 1_000_000_000_000, NanoUsd::REDIS_MAX.get()]);
+        let period = *self.pick(&PERIODS);
+        let used = self.below(400_000_000);
+        let mut cap = cap(&format!("k:key_{number}"), limit, period, used);
+        cap.window = period.window(self.model.now);
+        if period != CapPeriod::Total {
+            cap.window += *self.pick(&[0, 0, 0, 0, -1, -3, 1]);
+        }
+        cap
     }
 
     async fn set_cap(&mut self) {
         let account = *self.pick(&self.accounts);
-        let number = usize::try_from(self.rng.below(8)).unwrap();
-        let mut cap = self.some_cap(number);
-        // A new cap comes with its current window, as the ledger reads it.
-        cap.window = cap.period.window(self.clock.now());
-        if number > 5 {
-            cap.id = CapId(format!("m:{number}"));
-        }
-        let version = self.model.set_cap(account, &cap, self.clock.now());
-        assert_eq!(self.bed.engine.set_cap(account, &cap).await.unwrap(), Some(version));
-        let known = self.bed.engine.caps(account, std::slice::from_ref(&cap.id)).await.unwrap();
-        assert_eq!(Some(&known[0]), self.model.cap(account, &cap.id.0, self.clock.now()).as_ref());
+        let cap = self.some_cap(self.below(8));
+        let ids = vec![cap.id.clone()];
+        self.send(Op::SetCap { account, cap }).await;
+        self.send(Op::Caps { account, ids }).await;
     }
 
-    /// A hold that nobody renews is settled at what was metered.
-    async fn expire(&mut self) {
+    async fn sweep(&mut self) {
+        let (shard, limit) = (*self.pick(&SHARDS), *self.pick(&[1, 3, 1000]));
+        self.send(Op::Sweep { shard, limit }).await;
+    }
+
+    async fn look(&mut self) {
         let account = *self.pick(&self.accounts);
-        let want = NanoUsd::new(self.amount());
-        let request = Reserve {
-            key: new_hold(1),
-            account,
-            want,
-            least: NanoUsd::ZERO,
-            lifetime: MINUTE,
-            own_key: (self.rng.below(3) == 0).then(terms),
-            owner: "someone",
-            caps: &[CapId("k:key_1".to_owned())],
+        let ids = (0..9).map(|n| CapId(format!("k:key_{n}"))).collect();
+        let op = match self.rng.below(4) {
+            0 => Op::Balance(account),
+            1 => Op::Caps { account, ids },
+            2 => Op::Kept(account),
+            _ => Op::Epoch(account.shard),
         };
-        let Some(grant) = self.compare_reserve(&request).await else { return };
-        self.open.retain(|open| open.key != grant.key);
-        let metered = self.amount();
-        let expected = self.model.extend(&grant.key, 0, metered);
-        let moment = Duration::from_millis(1);
-        let engine = &self.bed.engine;
-        let got = engine.extend(&grant, NanoUsd::ZERO, NanoUsd::new(metered), moment).await.unwrap();
-        assert_eq!(got, expected);
-        self.bed.pass_two_milliseconds().await;
-        let closed = self.model.close(&grant.key, Close::Sweep, 1);
-        assert!(matches!(closed, Settled::Done { .. }));
-        assert_eq!(engine.sweep(account.shard, 10).await.unwrap(), 1);
+        self.send(op).await;
+    }
+
+    async fn unknown(&mut self) {
+        let (account, key) = (*self.pick(&self.accounts), new_hold(1));
+        self.send(Op::Settle { key, account, amount: 1, list_price: 1 }).await;
+        self.send(Op::Release { key, account }).await;
+        self.send(Op::Knows { key, account }).await;
+    }
+
+    /// What the ledger might say of an account now.
+    fn some_state(&self, account: AccountRef) -> AccountState {
+        let start = *self.pick(&[100_000_000, 1_000_000_000, 3_000_000_000, 100_000_000_000]);
+        let known = self.model.accounts.get(&account.account);
+        let mut state = state(self.below(start));
+        state.account = account;
+        state.credit_seq = known.map_or(3, |known| known.credit_seq) + self.below(2);
+        state.debit_seq = known.map_or(5, |known| known.debit_seq);
+        state.frozen = self.chance(30);
+        state.byok.allowance = if self.chance(2) {
+            Allowance::Requests(self.rng.below(40))
+        } else {
+            Allowance::ListPrice(NanoUsd::new(self.amount() * 3))
+        };
+        state.byok.month = CapPeriod::Monthly.window(self.model.now) + *self.pick(&[0, 0, 0, -1, 1]);
+        state.byok.requests = self.rng.below(10);
+        state.byok.list_price = NanoUsd::new(self.amount());
+        state.caps = (0..6).map(|number| self.some_cap(number)).collect();
+        let holds = self.model.holds.values().map(|hold| hold.key);
+        state.booked = holds.filter(|_| self.chance(8)).collect();
+        state
+    }
+
+    async fn load(&mut self, account: AccountRef) {
+        let unloads = self.model.shards[&account.shard].unloads;
+        let mut state = Box::new(self.some_state(account));
+        let kept = self.send(Op::Kept(account)).await;
+        // Only of holds that the engine told of can the ledger say that they are booked; foreign ones now and
+        // then, which must not matter.
+        if let Answer::Kept(kept) = kept
+            && !self.chance(10)
+        {
+            state.booked.retain(|key| kept.holds.contains(key));
+        }
+        self.send(Op::Load { state, unloads }).await;
+    }
+
+    /// A load that comes when it is not needed, or too late.
+    async fn load_some(&mut self) {
+        let account = *self.pick(&self.accounts);
+        let unloads = self.model.shards[&account.shard].unloads + i64::from(self.chance(3));
+        let mut state = Box::new(self.some_state(account));
+        state.booked.clear();
+        self.send(Op::Load { state, unloads }).await;
+    }
+
+    /// Mostly forward, by moments up to months; sometimes back.
+    async fn move_clock(&mut self) {
+        let seconds = match self.rng.below(20) {
+            0 => 24 * HOUR * (1 + self.rng.below(40)),
+            1 | 2 => 24 * HOUR,
+            3..7 => HOUR * self.rng.below(12),
+            _ => self.rng.below(90),
+        };
+        let by = Duration::from_millis(seconds * 1000 + self.rng.below(1000));
+        if self.chance(5) {
+            self.model.now -= by;
+        } else {
+            self.model.now += by;
+        }
+        self.clock_moves += 1;
+        self.bed.set_clock(self.model.now).await;
     }
 
     /// Calls that only a wrong or late process makes; none may change anything.
     async fn refused_calls(&mut self) {
         let account = *self.pick(&self.accounts);
+        let known = self.model.shards[&account.shard];
         let (shard, id) = (account.shard, account.account.uuid().simple().to_string());
-        let stale = *self.pick(&["0", "2", "", "x"]);
-        assert_eq!(self.bed.call("fb1_settle", shard, &[stale, "g:1", &id, "1", "1", "r"]).await, "STALE|1");
+        let (epoch, stale) = (known.epoch.to_string(), format!("STALE|{}", known.epoch));
+        let wrong = [&(known.epoch - 1).to_string(), &(known.epoch + 1).to_string(), "", "x"];
+        for function in ["fb1_settle", "fb1_credit", "fb1_load", "fb1_trim", "fb1_kept", "fb1_again"] {
+            let wrong = *self.pick(&wrong);
+            assert_eq!(self.bed.call(function, shard, &[wrong, "g:1", &id, "1", "1", "r"]).await, stale);
+        }
         let bad =
             *self.pick(&["-1", "1.5", "1e3", "9007199254740992", "", "x", " 1", "0x10", "99999999999999999"]);
-        for call in [
-            ("fb1_settle", ["1", "g:1", &id, bad, "1", "r", "", ""]),
-            ("fb1_settle", ["1", "g:1", &id, "1", bad, "r", "", ""]),
-            ("fb1_reserve", ["1", "g:1", &id, bad, "0", "9", "c", ""]),
-            ("fb1_reserve", ["1", "g:1", &id, "9", bad, "9", "c", ""]),
-            ("fb1_reserve", ["1", "g:1", &id, "9", "9", bad, "c", ""]),
-            ("fb1_extend", ["1", "g:1", &id, bad, "9", "9", "", ""]),
-            ("fb1_extend", ["1", "g:1", &id, "9", bad, "9", "", ""]),
+        for (function, arguments) in [
+            ("fb1_settle", ["g:1", &id, bad, "1", "r", "", ""]),
+            ("fb1_settle", ["g:1", &id, "1", bad, "r", "", ""]),
+            ("fb1_reserve", ["g:1", &id, bad, "0", "9", "c", ""]),
+            ("fb1_reserve", ["g:1", &id, "9", bad, "9", "c", ""]),
+            ("fb1_reserve", ["g:1", &id, "9", "9", bad, "c", ""]),
+            ("fb1_extend", ["g:1", &id, bad, "9", "9", "", ""]),
+            ("fb1_extend", ["g:1", &id, "9", bad, "9", "", ""]),
         ] {
-            assert_eq!(self.bed.call(call.0, shard, &call.1).await, "BADARG", "{call:?}");
+            let all: Vec<&str> = std::iter::once(epoch.as_str()).chain(arguments).collect();
+            assert_eq!(self.bed.call(function, shard, &all).await, "BADARG", "{function} {arguments:?}");
         }
     }
 
-    async fn unknown(&mut self) {
-        let account = *self.pick(&self.accounts);
-        let key = new_hold(1);
-        self.compare_settle(&key, account, 1).await;
-        self.compare_release(&key, account).await;
-        assert!(!self.bed.engine.knows(&key, account).await.unwrap());
-        let stranger = new_account();
-        let request = Reserve {
-            key,
-            account: stranger,
-            want: NanoUsd::ZERO,
-            least: NanoUsd::ZERO,
-            lifetime: MINUTE,
-            own_key: None,
-            owner: "",
-            caps: &[],
-        };
-        assert!(self.compare_reserve(&request).await.is_none());
-        assert_eq!(self.bed.engine.balance(stranger).await.unwrap(), None);
-    }
-
-    async fn compare_everything(&self) {
-        let outbox = self.read_outbox().await;
-        assert_eq!(
-            u64::try_from(self.model.holds.len()).unwrap(),
-            self.bed.engine.open_holds().await.unwrap()
-        );
-        for account in &self.accounts {
-            let mine = |entry: &&OutboxEntry| entry.account == account.account;
-            let got: Vec<&OutboxEntry> = outbox.iter().filter(mine).collect();
-            let expected: Vec<&OutboxEntry> = self.model.outbox.iter().filter(mine).collect();
-            assert_eq!(got, expected);
-            let sequences: Vec<i64> = got.iter().map(|entry| entry.debit_seq).collect();
-            let first = 6;
-            assert!(sequences.iter().zip(first..).all(|(got, expected)| *got == expected), "a gap");
-            let audited = self.bed.engine.accounts(account.shard).await.unwrap();
-            let audited = audited.iter().find(|audited| audited.account == account.account).unwrap();
-            assert_eq!(audited.balance, self.model.balance(*account));
-            assert_eq!(audited.held, audited.balance.reserved);
-            assert_eq!(audited.balance.balance.get(), self.model.balance_by_sums(*account, &outbox));
-            let ids = self.model.caps_of(*account);
-            assert_eq!(audited.caps.len(), ids.len());
-            for cap in self.bed.engine.caps(*account, &ids).await.unwrap() {
-                assert_eq!(Some(&cap), self.model.cap(*account, &cap.id.0, self.clock.now()).as_ref());
-            }
-        }
-    }
-
-    /// All entries of all shards, without their stream ids.
-    async fn read_outbox(&self) -> Vec<OutboxEntry> {
-        let mut after: Vec<(u8, String)> = (0..64).map(|shard| (shard, "0-0".to_owned())).collect();
-        let mut all = Vec::new();
+    /// Every entry of a shard that was not read yet must be the model's; then both forget them.
+    async fn drain(&mut self, shard: u8) {
+        let expected = self.model.outbox.remove(&shard).unwrap_or_default();
+        let mut got = Vec::new();
         loop {
-            let some = self.bed.engine.read(&after, 500).await.unwrap();
-            if some.is_empty() {
-                return all;
+            let after = [(shard, self.cursors[&shard].clone())];
+            let some = self.bed.engine.read(&after, 1000).await.unwrap();
+            let Some(last) = some.last() else { break };
+            self.cursors.insert(shard, last.id.clone());
+            got.extend(some.into_iter().map(|entry| OutboxEntry { id: String::new(), ..entry }));
+        }
+        assert_eq!(got, expected, "the outbox of shard {shard}");
+        self.entries += u64::try_from(got.len()).unwrap();
+        let epoch = self.model.shards[&shard].epoch;
+        self.bed.engine.trim(shard, epoch, &self.cursors[&shard]).await.unwrap();
+    }
+
+    async fn unload(&mut self) {
+        let account = *self.pick(&self.accounts);
+        self.send(Op::Unload(account)).await;
+        if self.chance(2) {
+            let mine: Vec<Grant> =
+                self.grants.iter().filter(|grant| grant.account == account).cloned().collect();
+            for grant in mine {
+                self.send(Op::Release { key: grant.key, account }).await;
             }
-            for entry in some {
-                after[usize::from(entry.shard)].1.clone_from(&entry.id);
-                all.push(OutboxEntry { id: String::new(), ..entry });
+            self.drain(account.shard).await;
+            self.send(Op::Unload(account)).await;
+        }
+    }
+
+    async fn assert_again(&mut self) {
+        if self.grants.is_empty() {
+            return;
+        }
+        let mut hold = self.pick(&self.grants).clone();
+        if self.chance(3) {
+            for named in hold.windows.iter_mut().filter(|named| named.period != CapPeriod::Total) {
+                named.window += *self.pick(&[-1, 1]);
             }
         }
+        let (metered, lifetime) = (self.amount(), self.lifetime());
+        self.send(Op::Again { hold, metered, lifetime }).await;
+    }
+
+    /// A new life of a shard: sealed, some holds lost and some of those asserted again, accounts loaded, open;
+    /// or simply opened.
+    async fn new_epoch(&mut self) {
+        let shard = *self.pick(&SHARDS);
+        let have = self.model.shards[&shard].epoch;
+        if self.chance(3) {
+            self.send(Op::Open { shard, epoch: have + 1 }).await;
+            return;
+        }
+        let wrong = have - self.below(2);
+        self.send(Op::Seal { shard, epoch: wrong }).await;
+        self.send(Op::Seal { shard, epoch: have + 1 + self.below(2) }).await;
+        self.drain(shard).await;
+        self.lose_some_holds(shard).await;
+        for _ in 0..self.rng.below(12) {
+            match self.rng.below(6) {
+                0 => self.reserve().await,
+                1 => self.settle().await,
+                2 => self.sweep().await,
+                3 => self.look().await,
+                _ => self.assert_again().await,
+            }
+        }
+        for account in self.accounts.clone() {
+            if account.shard == shard && !self.chance(5) {
+                self.load(account).await;
+            }
+        }
+        for _ in 0..self.rng.below(6) {
+            self.assert_again().await;
+        }
+        let sealed = self.model.shards[&shard].epoch;
+        self.send(Op::Open { shard, epoch: sealed - 1 }).await;
+        self.send(Op::Open { shard, epoch: sealed }).await;
+    }
+
+    /// As if they had never been replicated. No account of the shard is loaded yet.
+    async fn lose_some_holds(&mut self, shard: u8) {
+        let of_shard = self.model.holds.iter().filter(|(_, hold)| hold.account.shard == shard);
+        let lost: Vec<String> = of_shard.filter(|_| self.chance(3)).map(|(name, _)| name.clone()).collect();
+        for name in lost {
+            let _: i64 = self.bed.command(&["DEL", &format!("{{c{shard:02}}}:h:{name}")]).await;
+            let _: i64 = self.bed.command(&["ZREM", &format!("{{c{shard:02}}}:x"), &name]).await;
+            self.model.holds.remove(&name);
+        }
+    }
+
+    async fn compare_everything(&mut self) {
+        for shard in SHARDS {
+            self.drain(shard).await;
+            let audited = self.bed.engine.accounts(shard).await.unwrap();
+            for account in self.accounts.iter().filter(|account| account.shard == shard) {
+                if !self.model.is_loaded(*account) {
+                    continue;
+                }
+                let found = audited.iter().find(|audited| audited.account == account.account).unwrap();
+                let known = &self.model.accounts[&account.account];
+                assert_eq!(found.epoch, known.epoch);
+                assert_eq!(found.balance, self.model.balance(*account));
+                assert_eq!(found.held, found.balance.reserved);
+                let reserved = |cap: &Cap| NanoUsd::new(self.model.cap_reserved(*account, &window_of(cap)));
+                let expected: Vec<CapUse> = known
+                    .caps
+                    .values()
+                    .map(|cap| CapUse {
+                        id: cap.id.clone(),
+                        limit: cap.limit,
+                        period: cap.period,
+                        window: cap.window,
+                        used: cap.used,
+                        reserved: reserved(cap),
+                    })
+                    .collect();
+                assert_eq!(found.caps, expected, "{account:?}");
+            }
+        }
+        let open = u64::try_from(self.model.holds.len()).unwrap();
+        assert_eq!(self.bed.engine.open_holds().await.unwrap(), open);
     }
 }

@@ -8,9 +8,12 @@ use billing::fees::Allowance;
 use kernel::clock::SystemClock;
 use kernel::ids::{AccountId, GenerationId};
 use kernel::rng::SystemEntropy;
-use kernel::{Clock as _, NanoUsd};
+use kernel::{Clock as _, Moment, NanoUsd};
 use std::time::Duration;
 use store_redis::{Epochs, RedisEngine, load_library};
+
+/// The library as it is loaded.
+const LIBRARY_TEXT: &str = include_str!("../../src/lua/credit_v1.lua");
 
 pub(crate) const CENT: i64 = 10_000_000;
 pub(crate) const DOLLAR: i64 = 100 * CENT;
@@ -42,6 +45,23 @@ impl Bed {
             bed.engine.open_epoch(shard, 1).await.unwrap();
         }
         bed
+    }
+
+    /// On a server of its own, without any epoch, whose clock is moved by `set_clock` alone.
+    pub(crate) async fn with_clock() -> Self {
+        let bed = Self::bare().await;
+        let library = LIBRARY_TEXT.replace("call('TIME')", "call('LRANGE', '{clock}', 0, 1)");
+        assert_ne!(library, LIBRARY_TEXT);
+        let () = bed.command(&["FUNCTION", "LOAD", "REPLACE", &library]).await;
+        bed
+    }
+
+    /// What the functions take for now, on a bed with such a clock.
+    pub(crate) async fn set_clock(&self, now: Moment) {
+        let mut set = redis::pipe();
+        set.atomic().del("{clock}").ignore();
+        set.rpush("{clock}", &[now.timestamp(), i64::from(now.timestamp_subsec_micros())]).ignore();
+        let () = set.query_async(&mut self.raw.clone()).await.unwrap();
     }
 
     /// On a server of its own, without any epoch.
