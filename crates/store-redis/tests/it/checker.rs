@@ -246,7 +246,7 @@ impl<'a> Replay<'a> {
             };
             if next > 0 && at > version + 1 {
                 let why = format!("nothing fills the gap before version {at}: {:?}", event.op);
-                return self.branch(&model, version, next, used, &explained, event.completed)
+                return self.branch(&model, (version, next), used, &explained, event.completed)
                     || self.stuck(version, || why);
             }
             let answer = self.act(&mut model, event);
@@ -263,8 +263,7 @@ impl<'a> Replay<'a> {
     fn branch(
         &mut self,
         model: &Model,
-        version: i64,
-        next: usize,
+        (version, next): (i64, usize),
         used: &BTreeSet<usize>,
         explained: &BTreeSet<usize>,
         before: u64,
@@ -385,7 +384,7 @@ impl<'a> Replay<'a> {
             return true;
         }
         // Acts of which nobody heard may have come last.
-        if self.branch(model, version, self.known.len(), used, explained, u64::MAX) {
+        if self.branch(model, (version, self.known.len()), used, explained, u64::MAX) {
             return true;
         }
         let end = self.end;
@@ -424,8 +423,7 @@ fn snapshots(history: &History, account: AccountRef, start: i64, found: &mut Vec
 /// Debits are numbered without gaps, and each says the balance after it.
 fn sequences(history: &History, account: AccountRef, found: &mut Vec<Violation>) {
     let mine = history.movements.iter().filter(|entry| entry.account == account.account);
-    let mut expected = 1;
-    for entry in mine {
+    for (expected, entry) in (1..).zip(mine) {
         if entry.debit_seq != expected {
             broken(
                 found,
@@ -434,7 +432,6 @@ fn sequences(history: &History, account: AccountRef, found: &mut Vec<Violation>)
             );
             return;
         }
-        expected += 1;
     }
 }
 

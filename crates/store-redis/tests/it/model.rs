@@ -156,7 +156,7 @@ impl Model {
                 Answer::Caps(ids.iter().filter_map(|id| self.cap(*account, &id.0)).collect())
             }
             Op::Caps { .. } => Answer::Caps(Vec::new()),
-            Op::Seal { .. } | Op::Open { .. } | Op::Epoch(_) | Op::Knows { .. } => unreachable!(),
+            Op::Seal { .. } | Op::Open { .. } | Op::Epoch(_) | Op::Knows { .. } => panic!("answered before"),
         }
     }
 
@@ -411,7 +411,7 @@ impl Model {
     fn kept(&self, account: AccountRef) -> Kept {
         let shard = &self.shards[&account.shard];
         let holds = self.holds_of(account).filter(|_| shard.old).map(|hold| hold.key);
-        sorted(Kept { holds: holds.collect(), unloads: shard.unloads })
+        sorted(Kept { holds: holds.collect(), unloads: shard.unloads, epoch: 0 })
     }
 
     fn load(&mut self, state: &AccountState, unloads: i64) -> Loaded {

@@ -100,7 +100,9 @@ impl Op {
             Self::Freeze { account, frozen } => Answer::Version(engine.freeze(*account, *frozen).await?),
             Self::Kept(account) => Answer::Kept(sorted(engine.kept_holds(*account).await?)),
             Self::Load { state, unloads } => {
-                let kept = Kept { holds: Vec::new(), unloads: *unloads };
+                // What the caller believes in is not the model's affair; it must only be what it was asked with.
+                let epoch = engine.kept_holds(state.account).await?.epoch;
+                let kept = Kept { holds: Vec::new(), unloads: *unloads, epoch };
                 Answer::Loaded(engine.load(state, &kept).await?)
             }
             Self::Unload(account) => Answer::Unloaded(engine.unload(*account).await?),
@@ -132,9 +134,10 @@ impl Ask {
     }
 }
 
-/// The order of kept holds says nothing.
+/// The order of kept holds says nothing, nor does the epoch that the caller believed in.
 pub(crate) fn sorted(mut kept: Kept) -> Kept {
     kept.holds.sort_by_key(|key| (key.generation.uuid(), key.funding));
+    kept.epoch = 0;
     kept
 }
 
