@@ -178,22 +178,15 @@ impl Run<'_> {
             return seen;
         }
         self.stack.kill_gateway(0).unwrap();
-        self.lease_runs_out();
         let alive = self.stack.start_gateway_with(0, &[("FAREBOX_FAILPOINTS", &armed)]).await.unwrap();
         let seen = if alive { self.drive(drive, seen).await } else { seen };
         self.stack.gateway_ends(0, DEATH).await.unwrap_or_else(|error| panic!("{armed}: {error}"));
-        self.lease_runs_out();
         self.stack.restart_gateway(0).await.unwrap();
         if let Some(session) = &seen.session {
             Customer::granted(self.stack, session).await.unwrap();
         }
         self.stack.at_rest(REST).await.unwrap_or_else(|error| panic!("{armed}: {error}"));
         seen
-    }
-
-    /// The writer's lease of a dead process lasts ten seconds; nothing is to be learned from waiting for its end.
-    fn lease_runs_out(&self) {
-        self.stack.database.ask("UPDATE ingest_lease SET until = clock_timestamp()").unwrap();
     }
 
     /// Leaves something to be replayed or swept.
@@ -207,7 +200,6 @@ impl Run<'_> {
         assert!(self.stack.start_gateway_with(0, &[("FAREBOX_FAILPOINTS", before)]).await.unwrap());
         let _cut = self.key.chat(&call_body(&self.tag)).await;
         self.stack.gateway_ends(0, DEATH).await.unwrap();
-        self.lease_runs_out();
         if drive == Drive::ReplayOnEmptyRedis {
             self.stack.redis.run(&["FLUSHALL"]).unwrap();
         }
