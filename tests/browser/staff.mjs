@@ -12,12 +12,12 @@ const row = (model, prompt, completion, more = {}) => ({
   provider: "openai", model, prompt_per_million: prompt, completion_per_million: completion, ...more,
 });
 const FILE = [
-  row(MODEL, 0.19, 0.71),
+  row(MODEL, 0.19, 0.71, { cache_read_per_million: 0.095 }),
   row("openai/gpt-4.1-nano", 0.1, 0),
   row("openai/gpt-4.1-mini", 4.0, 16.0),
   { provider: "openai", model: "openai/gpt-4.1", prompt_per_million: 2 },
   row("openai/gpt-4o", 2.5, 10, { currency: "EUR" }),
-  row(MODEL, 0.2, 0.8),
+  row(MODEL, 0.2, 0.8, { cache_read_per_million: 0.1 }),
   row("openai/gpt-4-turbo", 10, 30, { promt_per_million: 11 }),
 ];
 const HELD = [
@@ -128,7 +128,7 @@ await step("held-back rows changed nothing", async () => {
 });
 
 await step("a later effective date waits", async () => {
-  await makeDraft("later.json", [row(LATER, 0.12, 0.45)]);
+  await makeDraft("later.json", [row(LATER, 0.12, 0.45, { confirm_drop: true })]);
   const later = new Date(Date.now() + 2 * 3600 * 1000).toISOString().slice(0, 16);
   await page.getByLabel("In force from (UTC)").fill(later);
   await staff.click("button", "Publish");
@@ -146,7 +146,7 @@ await step("a later effective date waits", async () => {
 });
 
 await step("the past is refused", async () => {
-  await makeDraft("past.json", [row(LATER, 0.11, 0.41)]);
+  await makeDraft("past.json", [row(LATER, 0.11, 0.41, { confirm_drop: true })]);
   await page.getByLabel("In force from (UTC)").fill("2020-01-01T00:00");
   await staff.click("button", "Publish");
   await staff.sees("Prices never change in the past");
