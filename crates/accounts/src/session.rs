@@ -45,7 +45,7 @@ impl SessionToken {
         Sha256::digest(self.0.as_bytes()).into()
     }
 
-    /// The CSRF token of this session's forms: derived, so it needs no store.
+    /// The CSRF token of the forms of a session: derived, so it needs no store.
     #[must_use]
     pub fn csrf(&self) -> String {
         let digest: [u8; 32] = Sha256::digest(format!("csrf:{}", self.0).as_bytes()).into();

@@ -80,7 +80,7 @@ async fn answers_cost_what_the_policy_says() {
     stack.verify().await.unwrap();
 }
 
-/// How a call of this session was booked: tokens, source, charge and price at the list.
+/// How the call with this session id was booked: tokens, source, charge and price at the list.
 async fn booked(stack: &Stack, session: &str) -> (i64, i64, String, i64, i64) {
     let sql = format!(
         "SELECT prompt_tokens, completion_tokens, usage_source, charge_nano_usd, list_price_nano_usd \
